@@ -1,0 +1,192 @@
+/* attn additive: attention with additive scores (Bahdanau et al. 2015) on NumPy's arrays. */
+#include <attn/attn.h>
+#include <string.h>
+
+#include "arrays.h"
+#include "commands.h"
+
+typedef struct settings {
+    int causal, kernel, threads;
+    double dropout;
+    int64_t seed;
+    const char *wq, *wk, *bias, *v, *q_offsets, *k_offsets;
+    const char *out, *lse, *weights, *grad_out, *dq, *dk, *dv, *dwq, *dwk, *dbias, *dscore;
+} settings;
+
+static const char *const CAUSALS[] = {"none", "top-left", "bottom-right", NULL};
+static const char *const KERNELS[] = {"auto", "portable", "avx2", "avx512", NULL};
+static const attn_kernel KERNEL_OF[] = {ATTN_KERNEL_AUTO, ATTN_KERNEL_PORTABLE, ATTN_KERNEL_AVX2,
+                                        ATTN_KERNEL_AVX512};
+
+static const command_usage USAGE = {
+    "additive", "Q.npy K.npy V.npy --wq W.npy --wk U.npy --v V.npy [OPTION]...",
+    "Computes attention with the scores v . tanh(W q + U k + b) and, with --grad-out, its\n"
+    "gradients. Arrays are [tokens, heads, d] or [batch, tokens, heads, d].",
+    "W and U are [heads, width, d], b and v [heads, width]; the axis of heads may be left out\n"
+    "where there is one."};
+
+/* A parameter of heads x rest elements. */
+static const float *load_parameter(array_set *set, const char *path, int64_t count, npy_array *shape) {
+    const float *values = arrays_load(set, path, 0, shape);
+    if (values && (int64_t)shape->count != count) {
+        (void)arrays_failed(set, "%s has %zu elements, expected %lld", path, shape->count, (long long)count);
+        return NULL;
+    }
+    return values;
+}
+
+typedef struct parameter_shapes {
+    npy_array w, u, b, v;
+} parameter_shapes;
+
+static int load_parameters(array_set *set, const settings *s, const attn_attention_problem *p,
+                           attn_additive_parameters *w, parameter_shapes *shapes) {
+    if (!(w->w = arrays_load(set, s->wq, 0, &shapes->w))) {
+        return 0;
+    }
+    const int n = shapes->w.dimensions;
+    if (n < 2 || n > 3 || shapes->w.shape[n - 1] != p->d || (n == 2 ? 1 : shapes->w.shape[0]) != p->heads) {
+        return arrays_failed(set, "%s is not [%lld heads, width, %lld]", s->wq, (long long)p->heads,
+                             (long long)p->d), 0;
+    }
+    w->width = shapes->w.shape[n - 2];
+    return (w->u = load_parameter(set, s->wk, p->heads * w->width * p->d, &shapes->u)) &&
+           (w->v = load_parameter(set, s->v, p->heads * w->width, &shapes->v)) &&
+           (!s->bias || (w->b = load_parameter(set, s->bias, p->heads * w->width, &shapes->b)));
+}
+
+static int save_f32(array_set *set, const char *path, const float *data, const npy_array *shape) {
+    return arrays_save(set, path, data, 0, shape->dimensions, shape->shape);
+}
+
+static void *new_workspace(array_set *set, const attn_attention_problem *p, int64_t width,
+                           attn_attention_pass pass, size_t *size) {
+    if (attn_additive_workspace(p, width, pass, size)) {
+        (void)command_failed(set->usage);
+        return NULL;
+    }
+    return arrays_new(set, *size, 1);
+}
+
+static int backward(array_set *set, const settings *s, const array_inputs *in,
+                    const attn_additive_parameters *w, const parameter_shapes *shapes, const float *o,
+                    const float *lse) {
+    const attn_attention_problem *p = &in->problem;
+    npy_array shape;
+    size_t size;
+    const float *d_o = arrays_load(set, s->grad_out, 0, &shape);
+    if (!d_o) {
+        return EXIT_FAILED;
+    }
+    if (shape.count != in->o_count) {
+        return arrays_failed(set, "%s has %zu elements, the output %zu", s->grad_out, shape.count, in->o_count);
+    }
+    const attn_additive_gradients g = {
+        .q = arrays_new(set, in->q_count, 4), .k = arrays_new(set, in->k_count, 4),
+        .v = arrays_new(set, in->v_count, 4), .w = arrays_new(set, shapes->w.count, 4),
+        .u = arrays_new(set, shapes->u.count, 4), .b = arrays_new(set, shapes->v.count, 4),
+        .score_v = arrays_new(set, shapes->v.count, 4)};
+    void *workspace = new_workspace(set, p, w->width, ATTN_PASS_BACKWARD, &size);
+    if (!g.q || !g.k || !g.v || !g.w || !g.u || !g.b || !g.score_v || !workspace) {
+        return EXIT_FAILED;
+    }
+    if (attn_additive_backward(p, w, in->q, in->k, in->v, o, lse, d_o, &g, workspace, size)) {
+        return command_failed(set->usage);
+    }
+    return arrays_save_like(set, s->dq, g.q, in, &in->q_shape) &&
+                   arrays_save_like(set, s->dk, g.k, in, &in->k_shape) &&
+                   arrays_save_like(set, s->dv, g.v, in, &in->v_shape) &&
+                   save_f32(set, s->dwq, g.w, &shapes->w) && save_f32(set, s->dwk, g.u, &shapes->u) &&
+                   save_f32(set, s->dbias, g.b, &shapes->v) && save_f32(set, s->dscore, g.score_v, &shapes->v)
+               ? EXIT_DONE
+               : EXIT_FAILED;
+}
+
+static int run(array_set *set, const settings *s, const array_inputs *in) {
+    const attn_attention_problem *p = &in->problem;
+    attn_additive_parameters w = {0};
+    parameter_shapes shapes = {0};
+    size_t size;
+    if (!load_parameters(set, s, p, &w, &shapes)) {
+        return EXIT_FAILED;
+    }
+    float *o = arrays_new(set, in->o_count, sizeof(float));
+    float *lse = arrays_new(set, (size_t)(p->heads * in->q_tokens), sizeof(float));
+    void *workspace = new_workspace(set, p, w.width, ATTN_PASS_FORWARD, &size);
+    if (!o || !lse || !workspace) {
+        return EXIT_FAILED;
+    }
+    if (attn_additive_forward(p, &w, in->q, in->k, in->v, o, lse, workspace, size)) {
+        return command_failed(set->usage);
+    }
+    if (!arrays_save_output(set, s->out, o, in) || !arrays_save_log_sum_exp(set, s->lse, lse, in)) {
+        return EXIT_FAILED;
+    }
+    if (s->weights) {
+        float *weights = arrays_new(set, arrays_weights_count(in), sizeof(float));
+        workspace = new_workspace(set, p, w.width, ATTN_PASS_WEIGHTS, &size);
+        if (!weights || !workspace) {
+            return EXIT_FAILED;
+        }
+        if (attn_additive_weights(p, &w, in->q, in->k, weights, workspace, size)) {
+            return command_failed(set->usage);
+        }
+        if (!arrays_save_weights(set, s->weights, weights, in)) {
+            return EXIT_FAILED;
+        }
+    }
+    return s->grad_out ? backward(set, s, in, &w, &shapes, o, lse) : EXIT_DONE;
+}
+
+int command_additive(int argc, char **argv) {
+    settings s = {0};
+    option_row rows[] = {
+        option_string("wq", &s.wq, "FILE", "W, what the query is multiplied by"),
+        option_string("wk", &s.wk, "FILE", "U, what the key is multiplied by"),
+        option_string("bias", &s.bias, "FILE", "b, added to both (default: none)"),
+        option_string("v", &s.v, "FILE", "v, the weights of the tanh"),
+        option_choice("causal", &s.causal, CAUSALS, "which keys a query may see"),
+        option_double("dropout", &s.dropout, 0, 0.9999, "P", "share of weights dropped"),
+        option_int64("seed", &s.seed, 0, INT64_MAX, "N", "of the dropout"),
+        option_string("q-offsets", &s.q_offsets, "FILE", "first tokens of packed sequences, and the end"),
+        option_string("k-offsets", &s.k_offsets, "FILE", "the same of the keys"),
+        option_choice("kernel", &s.kernel, KERNELS, "instruction set"),
+        option_without_default(option_int("threads", &s.threads, 0, 1024, "N", "threads (default: all processors)")),
+        option_heading("Results"),
+        option_string("out", &s.out, "FILE", "output"),
+        option_string("lse", &s.lse, "FILE", "log-sum-exp [heads, tokens]"),
+        option_string("weights", &s.weights, "FILE", "weights [heads, queries, keys]"),
+        option_string("grad-out", &s.grad_out, "FILE", "gradient of the output (an input): asks for the ones below"),
+        option_string("dq", &s.dq, "FILE", "gradient of Q"),
+        option_string("dk", &s.dk, "FILE", "gradient of K"),
+        option_string("dv", &s.dv, "FILE", "gradient of V"),
+        option_string("dwq", &s.dwq, "FILE", "gradient of W"),
+        option_string("dwk", &s.dwk, "FILE", "gradient of U"),
+        option_string("dbias", &s.dbias, "FILE", "gradient of b"),
+        option_string("dscore", &s.dscore, "FILE", "gradient of v"),
+        option_end()};
+    int operands;
+    const options_result result = options_parse(&USAGE, rows, argc, argv, &operands);
+    if (result != OPTIONS_RUN) {
+        return result == OPTIONS_HELP ? EXIT_DONE : EXIT_USAGE;
+    }
+    if (argc - operands != 3) {
+        return usage_error(&USAGE, "%d arrays, expected Q, K and V", argc - operands);
+    }
+    if (!s.wq || !s.wk || !s.v) {
+        return usage_error(&USAGE, "--wq, --wk and --v are needed");
+    }
+    array_set set = {.usage = &USAGE};
+    array_inputs in;
+    int status = EXIT_FAILED;
+    attn_set_threads(s.threads);
+    if (arrays_load_inputs(&set, argv + operands, s.q_offsets, s.k_offsets, 0, &in)) {
+        in.problem.causal = (attn_causal)s.causal;
+        in.problem.kernel = KERNEL_OF[s.kernel];
+        in.problem.dropout = (float)s.dropout;
+        in.problem.dropout_seed = (uint64_t)s.seed;
+        status = run(&set, &s, &in);
+    }
+    arrays_release(&set);
+    return status;
+}

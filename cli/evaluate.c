@@ -1,0 +1,82 @@
+/* attn evaluate: a model against references. */
+#include <attn/attn.h>
+#include <math.h>
+
+#include "commands.h"
+#include "options.h"
+
+static const command_usage USAGE = {
+    "evaluate", "--model DIR --source FILE --target FILE [OPTION]...",
+    "Measures a model on pairs of sentences: loss and token accuracy of the references,\n"
+    "BLEU and chrF2 of the model's own translations, as sacreBLEU computes them.",
+    "Pairs with an empty side are left out. Loss is the cross-entropy in nats a target token."};
+
+static void print_warning(void *context, size_t line, const char *sentence) {
+    (void)context;
+    (void)fprintf(stderr, "attn evaluate: pair %zu: %s\n", line, sentence);
+}
+
+static void print_evaluation(const attn_evaluation *e, const attn_evaluate_options *o, const char *tokenizer) {
+    (void)printf("pairs %zu\nsource tokens %zu\ntarget tokens %zu\nloss %.4f\nperplexity %.3f\ntoken accuracy %.4f\n",
+                 e->pairs, e->source_tokens, e->target_tokens, e->loss, exp(e->loss), e->token_accuracy);
+    if (!o->skip_translation) {
+        const double *p = e->bleu_precisions;
+        (void)printf("BLEU %.2f  %.1f/%.1f/%.1f/%.1f (BP = %.3f ratio = %.3f hyp_len = %zu ref_len = %zu) tok:%s\n",
+                     e->bleu, p[0], p[1], p[2], p[3], e->brevity_penalty,
+                     e->reference_length ? (double)e->hypothesis_length / (double)e->reference_length : 0,
+                     e->hypothesis_length, e->reference_length, tokenizer);
+        (void)printf("chrF2 %.2f\n", e->chrf);
+    }
+}
+
+int command_evaluate(int argc, char **argv) {
+    static const char *const TOKENIZERS[] = {"13a", "none", "zh", NULL};
+    const char *folder = NULL, *source = NULL, *target = NULL, *corpus = NULL;
+    int threads = 0, tokenizer = 0, operands;
+    attn_evaluate_options o;
+    attn_evaluate_options_defaults(&o);
+    o.translate.warn = print_warning;
+    option_row rows[] = {
+        option_string("model", &folder, "DIR", "the model's folder (required)"),
+        option_string("source", &source, "FILE", "source sentences, one a line"),
+        option_string("target", &target, "FILE", "their reference translations"),
+        option_string("corpus", &corpus, "FILE", "both in one: source, a tab, target"),
+        option_choice("bleu", &tokenizer, TOKENIZERS, "how BLEU cuts words; none for text already split"),
+        option_flag("no-translation", &o.skip_translation, "loss and accuracy alone"),
+        option_flag("skip-invalid", &o.skip_invalid, "leave out pairs that are not UTF-8 instead of failing"),
+        option_int("beam", &o.translate.beam, 1, 64, "N", "hypotheses kept at each step"),
+        option_double("length-penalty", &o.translate.length_penalty, -10, 10, "X", "as in attn translate"),
+        option_without_default(option_int("max-length", &o.translate.max_length, 1, 1 << 20, "N",
+                                          "longest translation in tokens")),
+        option_int("batch-tokens", &o.translate.batch_tokens, 1, 1 << 24, "N",
+                   "source tokens that a thread translates at once; changes no result"),
+        option_without_default(option_int("threads", &threads, 0, 1024, "N", "threads (default: all processors)")),
+        option_end()};
+    options_result parsed = options_parse(&USAGE, rows, argc, argv, &operands);
+    if (parsed != OPTIONS_RUN) {
+        return parsed == OPTIONS_HELP ? EXIT_DONE : EXIT_USAGE;
+    }
+    if (operands < argc) {
+        return usage_error(&USAGE, "\"%.100s\" is not expected", argv[operands]);
+    }
+    if (!folder) {
+        return usage_error(&USAGE, "--model DIR is missing");
+    }
+    if (corpus ? source || target : !source || !target) {
+        return usage_error(&USAGE, "--source FILE and --target FILE, or --corpus FILE alone, were expected");
+    }
+    o.tokenizer = (attn_bleu_tokenizer)tokenizer;
+    attn_set_threads(threads);
+    attn_model *model;
+    attn_evaluation e;
+    if (attn_model_load(folder, &model)) {
+        return command_failed(&USAGE);
+    }
+    attn_status status = attn_evaluate(model, corpus ? corpus : source, target, &o, &e);
+    attn_model_free(model);
+    if (status) {
+        return command_failed(&USAGE);
+    }
+    print_evaluation(&e, &o, TOKENIZERS[tokenizer]);
+    return fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
+}

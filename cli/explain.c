@@ -1,0 +1,109 @@
+/* attn explain: where a translation looked. */
+#include <attn/attn.h>
+#include <string.h>
+#include <unistd.h>
+#include <stdlib.h>
+
+#include "commands.h"
+#include "lines.h"
+#include "options.h"
+
+static const command_usage USAGE = {
+    "explain", "--model DIR [OPTION]... TEXT",
+    "Translates TEXT and shows where each produced token looked in the source. Without\n"
+    "TEXT, or with -, the first line of standard input is taken.",
+    "The table has a row for each produced token, a column for each source token."};
+
+typedef struct explain_settings {
+    const char *model, *target, *html;
+    int json, layer, head, colour, threads;
+    attn_translate_options options;
+} explain_settings;
+
+static void print_warning(void *context, size_t line, const char *sentence) {
+    (void)context;
+    (void)line;
+    (void)fprintf(stderr, "attn explain: %s\n", sentence);
+}
+
+static int use_colour(int choice) {
+    const char *none = getenv("NO_COLOR"), *terminal = getenv("TERM");
+    return choice == 1 || (choice == 0 && isatty(STDOUT_FILENO) && !(none && *none) &&
+                           terminal && strcmp(terminal, "dumb") != 0);
+}
+
+static attn_status show(const attn_explanation *e, const explain_settings *s) {
+    if (s->json) {
+        return attn_explanation_write_json(e, stdout);
+    }
+    (void)printf("%s\n\n", attn_explanation_text(e));
+    return attn_explanation_write_terminal(e, s->layer, s->head, use_colour(s->colour), stdout);
+}
+
+static int explain_text(const explain_settings *s, const char *text) {
+    attn_model *model;
+    attn_explanation *e = NULL;
+    if (attn_model_load(s->model, &model)) {
+        return command_failed(&USAGE);
+    }
+    attn_status status = attn_explain(model, text, s->target, &s->options, &e);
+    status = status ? status : show(e, s);
+    if (!status && s->html) {
+        status = attn_explanation_write_html(e, s->html);
+        if (!status) {
+            (void)fprintf(stderr, "%s: every layer and head, to be opened in a browser\n", s->html);
+        }
+    }
+    attn_explanation_free(e);
+    attn_model_free(model);
+    return status ? command_failed(&USAGE) : fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
+}
+
+static int explain_first_line(const explain_settings *s) {
+    line_reader reader;
+    line_reader_open(&reader, STDIN_FILENO, "attn explain");
+    int got = line_reader_next(&reader, 1, 1);
+    int result = EXIT_FAILED;
+    if (got > 0) {
+        result = explain_text(s, reader.lines[0]);
+    } else if (got == 0) {
+        (void)fputs("attn explain: standard input is empty, a line of text was expected\n", stderr);
+    }
+    line_reader_close(&reader);
+    return result;
+}
+
+int command_explain(int argc, char **argv) {
+    static const char *const COLOURS[] = {"auto", "always", "never", NULL};
+    explain_settings s = {.layer = -1, .head = -1};
+    attn_translate_options_defaults(&s.options);
+    s.options.warn = print_warning;
+    int operands;
+    option_row rows[] = {
+        option_string("model", &s.model, "DIR", "the model's folder (required)"),
+        option_string("target", &s.target, "TEXT", "look at this translation instead of the model's own"),
+        option_string("html", &s.html, "FILE", "also write a page with every layer and head"),
+        option_flag("json", &s.json, "print tokens and all weights as JSON instead of the table"),
+        option_without_default(option_int("layer", &s.layer, 0, 1023, "N", "the table's layer (default: the last)")),
+        option_without_default(option_int("head", &s.head, 0, 1023, "N", "the table's head (default: the mean of all)")),
+        option_choice("color", &s.colour, COLOURS, "paint the table; auto: on a terminal"),
+        option_int("beam", &s.options.beam, 1, 64, "N", "hypotheses kept at each step"),
+        option_double("length-penalty", &s.options.length_penalty, -10, 10, "X", "as in attn translate"),
+        option_without_default(option_int("max-length", &s.options.max_length, 1, 1 << 20, "N",
+                                          "longest translation in tokens")),
+        option_without_default(option_int("threads", &s.threads, 0, 1024, "N", "threads (default: all processors)")),
+        option_end()};
+    options_result parsed = options_parse(&USAGE, rows, argc, argv, &operands);
+    if (parsed != OPTIONS_RUN) {
+        return parsed == OPTIONS_HELP ? EXIT_DONE : EXIT_USAGE;
+    }
+    if (!s.model) {
+        return usage_error(&USAGE, "--model DIR is missing");
+    }
+    if (argc - operands > 1) {
+        return usage_error(&USAGE, "%d texts were given, one was expected; put it in quotes", argc - operands);
+    }
+    attn_set_threads(s.threads);
+    const char *text = operands < argc ? argv[operands] : "-";
+    return strcmp(text, "-") == 0 ? explain_first_line(&s) : explain_text(&s, text);
+}

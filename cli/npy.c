@@ -1,0 +1,310 @@
+/* NumPy's .npy files; see npy.h. */
+#include "npy.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+__attribute__((format(printf, 3, 4))) static int refuse(char *why, size_t size, const char *format,
+                                                        ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(why, size, format, arguments);
+    va_end(arguments);
+    return 0;
+}
+
+/* The header's text, read left to right. */
+typedef struct header_text {
+    const char *at, *end;
+} header_text;
+
+static void skip_space(header_text *t) {
+    while (t->at < t->end && isspace((unsigned char)*t->at)) {
+        t->at++;
+    }
+}
+
+/* 1 if the next character that is no space is c; it is then behind us. */
+static int take(header_text *t, char c) {
+    skip_space(t);
+    if (t->at < t->end && *t->at == c) {
+        t->at++;
+        return 1;
+    }
+    return 0;
+}
+
+/* A quoted string of at most size - 1 characters without escapes. */
+static int take_string(header_text *t, char *string, size_t size) {
+    skip_space(t);
+    if (t->at == t->end || (*t->at != '\'' && *t->at != '"')) {
+        return 0;
+    }
+    const char quote = *t->at++;
+    size_t length = 0;
+    while (t->at < t->end && *t->at != quote) {
+        if (length + 1 >= size) {
+            return 0;
+        }
+        string[length++] = *t->at++;
+    }
+    string[length] = 0;
+    return t->at < t->end && *t->at++ == quote;
+}
+
+static int take_number(header_text *t, int64_t *number) {
+    skip_space(t);
+    *number = 0;
+    const char *start = t->at;
+    while (t->at < t->end && *t->at >= '0' && *t->at <= '9') {
+        if (__builtin_mul_overflow(*number, 10, number) ||
+            __builtin_add_overflow(*number, *t->at - '0', number)) {
+            return 0;
+        }
+        t->at++;
+    }
+    return t->at > start;
+}
+
+static int take_word(header_text *t, const char *word) {
+    const size_t length = strlen(word);
+    skip_space(t);
+    if ((size_t)(t->end - t->at) >= length && memcmp(t->at, word, length) == 0) {
+        t->at += length;
+        return 1;
+    }
+    return 0;
+}
+
+static int take_shape(header_text *t, npy_array *array) {
+    array->dimensions = 0;
+    if (!take(t, '(')) {
+        return 0;
+    }
+    while (!take(t, ')')) {
+        if (array->dimensions == NPY_DIMENSIONS ||
+            !take_number(t, &array->shape[array->dimensions])) {
+            return 0;
+        }
+        array->dimensions++;
+        if (!take(t, ',')) {
+            return take(t, ')');
+        }
+    }
+    return 1;
+}
+
+static int set_type(const char *descr, npy_array *array) {
+    static const char *const known[] = {"<f4", "<f8", "<i4", "<i8", "<u4", "|u1", "|i1", "|b1"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(descr, known[i]) == 0) {
+            array->kind = descr[1];
+            array->size = descr[2] - '0';
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int parse_dictionary(header_text t, npy_array *array, char *why, size_t why_size) {
+    int has_type = 0, has_order = 0, has_shape = 0;
+    char key[32], descr[32];
+    if (!take(&t, '{')) {
+        return refuse(why, why_size, "the header is not a dictionary");
+    }
+    while (!take(&t, '}')) {
+        if (!take_string(&t, key, sizeof key) || !take(&t, ':')) {
+            return refuse(why, why_size, "the header's dictionary is malformed");
+        }
+        if (strcmp(key, "descr") == 0) {
+            if (!take_string(&t, descr, sizeof descr)) {
+                return refuse(why, why_size, "the element type is not a plain one");
+            }
+            if (!set_type(descr, array)) {
+                return refuse(why, why_size, "the element type is %s, expected float32, float64, "
+                              "int32, int64, uint8 or bool, little-endian", descr);
+            }
+            has_type = 1;
+        } else if (strcmp(key, "fortran_order") == 0) {
+            if (take_word(&t, "True")) {
+                return refuse(why, why_size,
+                              "the array is in Fortran order, expected C order (numpy.ascontiguousarray)");
+            }
+            if (!take_word(&t, "False")) {
+                return refuse(why, why_size, "fortran_order is neither True nor False");
+            }
+            has_order = 1;
+        } else if (strcmp(key, "shape") == 0) {
+            if (!take_shape(&t, array)) {
+                return refuse(why, why_size, "the shape is not a tuple of at most %d numbers",
+                              NPY_DIMENSIONS);
+            }
+            has_shape = 1;
+        } else {
+            return refuse(why, why_size, "the header has an unknown key");
+        }
+        if (!take(&t, ',')) {
+            if (!take(&t, '}')) {
+                return refuse(why, why_size, "the header's dictionary does not end");
+            }
+            break;
+        }
+    }
+    if (!has_type || !has_order || !has_shape) {
+        return refuse(why, why_size, "the header lacks descr, fortran_order or shape");
+    }
+    return 1;
+}
+
+int npy_parse(const unsigned char *bytes, size_t size, npy_array *array, char *why, size_t why_size) {
+    static const unsigned char magic[] = {0x93, 'N', 'U', 'M', 'P', 'Y'};
+    memset(array, 0, sizeof *array);
+    if (size < 10 || memcmp(bytes, magic, sizeof magic) != 0) {
+        return refuse(why, why_size, "this is not a .npy file");
+    }
+    const int version = bytes[6];
+    if (version < 1 || version > 3) {
+        return refuse(why, why_size, "version %d of the format, expected 1 to 3", version);
+    }
+    const size_t start = version == 1 ? 10 : 12;
+    if (size < start) {
+        return refuse(why, why_size, "the file ends in its header");
+    }
+    size_t length = (size_t)bytes[8] | (size_t)bytes[9] << 8;
+    if (version > 1) {
+        length |= (size_t)bytes[10] << 16 | (size_t)bytes[11] << 24;
+    }
+    if (length > size - start) {
+        return refuse(why, why_size, "the file ends in its header");
+    }
+    const header_text text = {(const char *)bytes + start, (const char *)bytes + start + length};
+    if (!parse_dictionary(text, array, why, why_size)) {
+        return 0;
+    }
+    array->count = 1;
+    for (int i = 0; i < array->dimensions; i++) {
+        if (__builtin_mul_overflow(array->count, (size_t)array->shape[i], &array->count)) {
+            return refuse(why, why_size, "the shape has more elements than memory");
+        }
+    }
+    /* a zero among the sizes makes the product small, whatever the others are */
+    for (int i = 0; i < array->dimensions; i++) {
+        if (array->shape[i] > INT32_MAX) {
+            return refuse(why, why_size, "an axis of %lld elements", (long long)array->shape[i]);
+        }
+    }
+    size_t need;
+    const size_t there = size - start - length;
+    if (__builtin_mul_overflow(array->count, (size_t)array->size, &need) || need > there) {
+        return refuse(why, why_size, "the file holds %zu bytes of elements, its shape needs more", there);
+    }
+    if (need < there) {
+        return refuse(why, why_size, "%zu bytes follow the array's elements", there - need);
+    }
+    array->elements = bytes + start + length;
+    return 1;
+}
+
+double npy_get(const npy_array *array, size_t i) {
+    const unsigned char *at = array->elements + i * (size_t)array->size;
+    union {
+        float f4;
+        double f8;
+        int32_t i4;
+        int64_t i8;
+        uint32_t u4;
+    } x;
+    memcpy(&x, at, (size_t)array->size);
+    if (array->size == 1) {
+        return array->kind == 'i' ? (double)(int8_t)*at : (double)*at;
+    }
+    if (array->kind == 'f') {
+        return array->size == 4 ? (double)x.f4 : x.f8;
+    }
+    if (array->kind == 'u') {
+        return (double)x.u4;
+    }
+    return array->size == 4 ? (double)x.i4 : (double)x.i8;
+}
+
+int npy_load(const char *path, npy_array *array, char *why, size_t why_size) {
+    memset(array, 0, sizeof *array);
+    FILE *file = fopen(path, "rb");
+    if (!file) {
+        return refuse(why, why_size, "%s: %s", path, strerror(errno));
+    }
+    unsigned char *bytes = NULL;
+    size_t size = 0, room = 0;
+    for (;;) {
+        if (size == room) {
+            room = room ? room * 2 : 1 << 16;
+            unsigned char *larger = realloc(bytes, room);
+            if (!larger) {
+                free(bytes);
+                (void)fclose(file);
+                return refuse(why, why_size, "%s: out of memory", path);
+            }
+            bytes = larger;
+        }
+        const size_t got = fread(bytes + size, 1, room - size, file);
+        size += got;
+        if (got == 0) {
+            break;
+        }
+    }
+    const int failed = ferror(file);
+    (void)fclose(file);
+    char reason[200];
+    if (failed || !npy_parse(bytes, size, array, reason, sizeof reason)) {
+        free(bytes);
+        array->elements = NULL;
+        return refuse(why, why_size, "%s: %s", path, failed ? "cannot be read" : reason);
+    }
+    array->owned = bytes;
+    return 1;
+}
+
+void npy_release(npy_array *array) {
+    free(array->owned);
+    memset(array, 0, sizeof *array);
+}
+
+int npy_save(const char *path, const float *data, int dimensions, const int64_t *shape, char *why,
+             size_t why_size) {
+    char header[256], beside[4096];
+    size_t count = 1;
+    int at = snprintf(header, sizeof header, "{'descr': '<f4', 'fortran_order': False, 'shape': (");
+    for (int i = 0; i < dimensions; i++) {
+        at += snprintf(header + at, sizeof header - (size_t)at, "%lld,", (long long)shape[i]);
+        count *= (size_t)shape[i];
+    }
+    at += snprintf(header + at, sizeof header - (size_t)at, "), }");
+    while ((10 + at + 1) % 64) { /* the elements begin at a multiple of 64 bytes */
+        header[at++] = ' ';
+    }
+    header[at++] = '\n';
+    const unsigned char start[10] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, (unsigned char)(at & 255),
+                                     (unsigned char)(at >> 8)};
+    if (snprintf(beside, sizeof beside, "%s.%ld.part", path, (long)getpid()) >= (int)sizeof beside) {
+        return refuse(why, why_size, "%.100s...: the name is too long", path);
+    }
+    FILE *file = fopen(beside, "wb");
+    if (!file) {
+        return refuse(why, why_size, "%s: %s", path, strerror(errno));
+    }
+    int good = fwrite(start, 1, sizeof start, file) == sizeof start &&
+               fwrite(header, 1, (size_t)at, file) == (size_t)at &&
+               fwrite(data, sizeof *data, count, file) == count;
+    good = fclose(file) == 0 && good;
+    if (!good || rename(beside, path) != 0) {
+        refuse(why, why_size, "%s: cannot be written: %s", path, strerror(errno));
+        (void)unlink(beside);
+        return 0;
+    }
+    return 1;
+}

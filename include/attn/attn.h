@@ -1,0 +1,309 @@
+/* attn: models. Load one, translate, score, look at its attention, train one.
+ *
+ *     attn_model *model;
+ *     attn_model_load("model", &model);
+ *     attn_translation *result;
+ *     attn_translate(model, lines, count, NULL, &result);
+ *     puts(attn_translation_text(result, 0));
+ *     attn_translation_free(result);
+ *     attn_model_free(model);
+ *
+ * Functions return ATTN_OK or a negative status and leave a sentence in
+ * attn_last_error(); they never print, exit or abort on input. Texts are UTF-8 and
+ * 0-terminated. A loaded model does not change: several threads may use it at once.
+ * Option structs are filled by their ..._defaults() and then changed. */
+#ifndef ATTN_ATTN_H
+#define ATTN_ATTN_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <attn/status.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The library's version, e.g. "0.1.0". */
+ATTN_PUBLIC const char *attn_version(void);
+
+/* Threads for the calls that this thread makes; count <= 0: all processors. Results
+ * have the same bits for every number. */
+ATTN_PUBLIC void attn_set_threads(int count);
+
+/* --- a model ------------------------------------------------------------------- */
+
+typedef struct attn_model attn_model;
+
+/* Opens a model folder in Hugging Face's layout (config.json, model.safetensors and the
+ * tokenizer's files). ATTN_ERROR_FILE, ATTN_ERROR_FORMAT, ATTN_ERROR_UNSUPPORTED. */
+ATTN_PUBLIC attn_status attn_model_load(const char *directory, attn_model **model);
+ATTN_PUBLIC void attn_model_free(attn_model *model); /* NULL is allowed */
+
+/* Architecture, parameters by part, vocabulary, how it was trained: text for a person. */
+ATTN_PUBLIC attn_status attn_model_describe(const attn_model *model, FILE *out);
+
+/* --- translating --------------------------------------------------------------- */
+
+typedef struct attn_translate_options {
+    int beam;              /* 4; hypotheses kept, 1 .. 64; 1 is greedy */
+    int n_best;            /* 1; translations returned a sentence, 1 .. beam */
+    double length_penalty; /* 1.0; a hypothesis of L tokens scores log p / L^penalty, as
+                            * transformers and CTranslate2 do */
+    int max_length;        /* longest translation in tokens, </s> counted; 0: the least of what
+                            * the model's generation_config.json and positions allow, and
+                            * 2 * source tokens + 32 */
+    int batch_tokens;      /* 4096; source tokens that a thread translates at once. Changes no
+                            * result */
+    /* Told of each input line that was changed (too long: cut); may be NULL. line
+     * counts from 1. */
+    void (*warn)(void *context, size_t line, const char *sentence);
+    void *context;
+} attn_translate_options;
+
+ATTN_PUBLIC void attn_translate_options_defaults(attn_translate_options *options);
+
+typedef struct attn_translation attn_translation;
+
+/* Translates `count` texts; an empty or blank one gives an empty one. options may be
+ * NULL. Invalid UTF-8 is read as U+FFFD. */
+ATTN_PUBLIC attn_status attn_translate(const attn_model *model, const char *const *texts, size_t count,
+                                       const attn_translate_options *options, attn_translation **translation);
+
+/* The best translation of text i, or the rank-th best (0 = best). Lives as long as the
+ * result. NULL if there is none of that rank. */
+ATTN_PUBLIC const char *attn_translation_text(const attn_translation *translation, size_t i);
+ATTN_PUBLIC const char *attn_translation_ranked(const attn_translation *translation, size_t i, int rank);
+
+/* Its score as the options define it, and log p (sum over tokens, </s> included). */
+ATTN_PUBLIC double attn_translation_score(const attn_translation *translation, size_t i, int rank);
+ATTN_PUBLIC double attn_translation_log_probability(const attn_translation *translation, size_t i, int rank);
+
+/* Totals, for speeds: tokens of all sources and of all best translations. */
+ATTN_PUBLIC size_t attn_translation_source_tokens(const attn_translation *translation);
+ATTN_PUBLIC size_t attn_translation_target_tokens(const attn_translation *translation);
+ATTN_PUBLIC void attn_translation_free(attn_translation *translation); /* NULL is allowed */
+
+/* --- evaluating ---------------------------------------------------------------- */
+
+typedef enum attn_bleu_tokenizer {
+    ATTN_BLEU_13A = 0, /* mteval-v13a, sacreBLEU's default */
+    ATTN_BLEU_NONE = 1, /* text that is tokenised already */
+    ATTN_BLEU_ZH = 2   /* Chinese characters apart */
+} attn_bleu_tokenizer;
+
+typedef struct attn_evaluate_options {
+    attn_translate_options translate;
+    attn_bleu_tokenizer tokenizer; /* ATTN_BLEU_13A */
+    int skip_translation;          /* 0; 1: loss and accuracy alone */
+    int skip_invalid;              /* 0; 1: drop pairs that are not UTF-8 */
+} attn_evaluate_options;
+
+ATTN_PUBLIC void attn_evaluate_options_defaults(attn_evaluate_options *options);
+
+typedef struct attn_evaluation {
+    size_t pairs, source_tokens, target_tokens;
+    double loss;           /* mean cross-entropy a target token, nats, no smoothing */
+    double token_accuracy; /* share of target tokens that are likeliest, 0 .. 1 */
+    double bleu, chrf;     /* 0 .. 100, as sacreBLEU; chrF2 */
+    double bleu_precisions[4], brevity_penalty;
+    size_t hypothesis_length, reference_length; /* in BLEU's tokens */
+} attn_evaluation;
+
+/* Two files of equal line count, or `source` alone with target NULL: a TSV of pairs. */
+ATTN_PUBLIC attn_status attn_evaluate(const attn_model *model, const char *source, const char *target,
+                                      const attn_evaluate_options *options, attn_evaluation *evaluation);
+
+/* --- explaining ---------------------------------------------------------------- */
+
+typedef struct attn_explanation attn_explanation;
+
+/* Translates one text (or, with target not NULL, reads that translation) and keeps the
+ * weights of every layer and head: encoder self-, decoder self- and cross-attention. */
+ATTN_PUBLIC attn_status attn_explain(const attn_model *model, const char *text, const char *target,
+                                     const attn_translate_options *options, attn_explanation **explanation);
+ATTN_PUBLIC void attn_explanation_free(attn_explanation *explanation); /* NULL is allowed */
+
+typedef enum attn_attention_kind {
+    ATTN_ENCODER_SELF = 0,
+    ATTN_DECODER_SELF = 1,
+    ATTN_DECODER_CROSS = 2
+} attn_attention_kind;
+
+/* Weights [heads, queries, keys] of one layer: rows sum to 1. Tokens: attn_explanation_
+ * token with source nonzero for the source's. The queries of decoder attention are the
+ * steps that produced target tokens 0, 1, ..; its self-attention keys are the inputs of
+ * these steps (a start token, then tokens 0, 1, ..). */
+ATTN_PUBLIC attn_status attn_explanation_weights(const attn_explanation *explanation, attn_attention_kind kind,
+                                                 int layer, const float **weights, int64_t *heads,
+                                                 int64_t *queries, int64_t *keys);
+ATTN_PUBLIC int attn_explanation_layers(const attn_explanation *explanation, attn_attention_kind kind);
+ATTN_PUBLIC size_t attn_explanation_tokens(const attn_explanation *explanation, int source);
+ATTN_PUBLIC const char *attn_explanation_token(const attn_explanation *explanation, int source, size_t i);
+ATTN_PUBLIC const char *attn_explanation_text(const attn_explanation *explanation); /* the translation */
+
+/* Cross-attention (mean over the heads of the last layer, or layer and head >= 0) as a
+ * table of shaded cells; colour: ANSI sequences. Wide characters keep their columns. */
+ATTN_PUBLIC attn_status attn_explanation_write_terminal(const attn_explanation *explanation, int layer, int head,
+                                                        int colour, FILE *out);
+/* One self-contained page with every layer and head. */
+ATTN_PUBLIC attn_status attn_explanation_write_html(const attn_explanation *explanation, const char *path);
+/* {"source": [...], "target": [...], "encoder_self": [layer][head][query][key], ...} */
+ATTN_PUBLIC attn_status attn_explanation_write_json(const attn_explanation *explanation, FILE *out);
+
+/* --- training ------------------------------------------------------------------ */
+
+/* The learning rate of update u >= 1: it rises linearly to the peak over W = `warmup`
+ * updates, and then, E being the run's last update, */
+typedef enum attn_schedule {
+    ATTN_SCHEDULE_INVERSE_SQUARE_ROOT = 0, /* peak sqrt(W / u) (Vaswani et al. 2017, 5.3) */
+    ATTN_SCHEDULE_CONSTANT = 1,            /* peak */
+    ATTN_SCHEDULE_COSINE = 2,  /* peak (1 + cos(pi s)) / 2, s = (u - W) / (E + 1 - W)
+                                * (Loshchilov & Hutter 2017, without restarts) */
+    ATTN_SCHEDULE_LINEAR = 3   /* peak (1 - s) */
+} attn_schedule;
+
+typedef enum attn_optimizer {
+    ATTN_OPTIMIZER_ADAM = 0,  /* Kingma & Ba 2015 */
+    ATTN_OPTIMIZER_ADAMW = 1, /* Loshchilov & Hutter 2019: matrices also lose rate * weight_decay
+                               * of themselves an update; norms and biases do not */
+    ATTN_OPTIMIZER_SGD = 2    /* v = momentum v + g, w -= rate v */
+} attn_optimizer;
+
+/* What says which validation was the best, for model.safetensors, patience and keep_best. */
+typedef enum attn_watch {
+    ATTN_WATCH_LOSS = 0,     /* lowest */
+    ATTN_WATCH_ACCURACY = 1, /* highest, as the two below */
+    ATTN_WATCH_BLEU = 2,
+    ATTN_WATCH_CHRF = 3
+} attn_watch;
+
+typedef enum attn_tokenizer_kind {
+    ATTN_TOKENIZER_SENTENCEPIECE = 0,
+    ATTN_TOKENIZER_WHITESPACE = 1
+} attn_tokenizer_kind;
+
+typedef enum attn_precision {
+    ATTN_PRECISION_AUTO = 0, /* bf16 where the processor multiplies it, else f32 */
+    ATTN_PRECISION_F32 = 1,
+    ATTN_PRECISION_BF16 = 2
+} attn_precision;
+
+/* What a training run says while it goes. */
+typedef struct attn_progress {
+    int64_t update, updates_planned; /* planned: an estimate where the end is by time */
+    int64_t epoch;
+    double loss;                     /* mean since the last report, nats a token, smoothed target */
+    double token_accuracy;           /* the same tokens, with dropout: share likeliest, 0 .. 1 */
+    double learning_rate, gradient_norm;
+    double target_tokens_per_second; /* since the last report */
+    double share_of_roof;            /* of the products' peak of these threads, 0 .. 1 */
+    double seconds, seconds_left;
+    int64_t skipped;       /* updates left out so far: their gradient was not finite */
+    int64_t memory;        /* largest resident size of this process so far, bytes */
+} attn_progress;
+
+typedef struct attn_validation {
+    const char *split;     /* "validation", "test", "train" */
+    int64_t update, epoch;
+    double loss, token_accuracy;
+    double bleu, chrf;     /* < 0: not computed */
+    int best;              /* 1: the best so far, saved */
+} attn_validation;
+
+typedef struct attn_train_options {
+    /* data: source and target files of equal line count, or corpus, a TSV of pairs */
+    const char *source, *target, *corpus;
+    const char *valid_source, *valid_target, *valid_corpus; /* NULL: valid_share is held out */
+    const char *test_source, *test_target, *test_corpus;    /* NULL: none */
+    double valid_share;        /* 0.01 (at most 1,000 pairs); used where no validation is given;
+                                * 0: none */
+    int skip_invalid;          /* 0 */
+    int max_tokens;            /* 256; longest side of a pair, in tokens; longer pairs are left out */
+
+    const char *model;         /* the folder to be made */
+    int resume;                /* 0; 1: go on from the folder's training state, or begin
+                                * where it holds neither a state nor weights */
+    const char *init;          /* NULL; a model folder whose weights, vocabulary and shape the
+                                * run begins with (fine-tuning): the options of tokenizer and
+                                * shape, other than dropout, are not looked at then */
+    const char *freeze;        /* NULL; parts that keep their weights, with commas between:
+                                * "embeddings" (with the output's bias), "encoder", "decoder" */
+    const char *recipe;        /* NULL; text kept as recipe.json in the folder */
+
+    attn_tokenizer_kind tokenizer; /* ATTN_TOKENIZER_SENTENCEPIECE */
+    int vocabulary;            /* 8000 */
+    int join_continuation;     /* 0; 1: whitespace text in "wo@@ rd" form: joined on output */
+
+    int layers;                /* 4; encoder and decoder each */
+    int width;                 /* 256 */
+    int heads;                 /* 4 */
+    int feed_forward;          /* 1024 */
+    double dropout;            /* 0.1 */
+    double attention_dropout;  /* 0 */
+    const char *activation;    /* "relu"; swish, gelu */
+    int max_positions;         /* 512 */
+
+    double rate;               /* 0.002; peak learning rate */
+    attn_schedule schedule;    /* cosine and linear need max_updates or max_epochs (whose
+                                * updates are counted beforehand) */
+    int warmup;                /* 400 updates */
+    attn_optimizer optimizer;
+    double beta1, beta2, epsilon; /* 0.9, 0.98, 1e-9: Adam's */
+    double momentum;           /* 0.9: SGD's */
+    double weight_decay;       /* 0.01: AdamW's */
+    double label_smoothing;    /* 0.1 */
+    double clip;               /* 1.0; the gradient's norm; 0: none */
+    int batch_tokens;          /* 4096 target tokens a batch */
+    int accumulate;            /* 1; batches an update: its gradient is that of one batch of
+                                * all their tokens. The last update of an epoch may have fewer */
+    double average;            /* 0.995; decay of the moving average of weights that is
+                                * validated and published; 0: the weights themselves */
+
+    int64_t max_updates;       /* 0: none; the run ends at the first limit reached */
+    double max_epochs;         /* 0: none */
+    double max_minutes;        /* 0: none; counted over all resumed parts */
+    int64_t validate_every;    /* 0: after each epoch; else updates. Also at the end */
+    int valid_bleu_lines;      /* 200; greedy BLEU on the first so many pairs; 0: none */
+    attn_watch watch;          /* which validation is the best one */
+    int patience;              /* 0: none; ends after so many validations without a new best */
+    int64_t save_every;        /* 0: the state is saved at validations; else every N updates too */
+    int keep_last, keep_best;  /* 0; model folders of the last N and the best N validations,
+                                * under MODEL/checkpoints/update-U */
+    int average_kept;          /* 0; 1: at the end, the mean of the kept last ones goes to
+                                * MODEL/averaged */
+    int64_t journal_every;     /* 20; updates a line in MODEL/log.jsonl */
+
+    uint64_t seed;             /* 1 */
+    attn_precision precision;
+
+    /* Called from the training thread; may be NULL. */
+    void (*progress)(void *context, const attn_progress *progress);
+    void (*validated)(void *context, const attn_validation *validation);
+    void (*log)(void *context, const char *line);
+    /* Looked at between updates: nonzero saves and ends the run (ATTN_ERROR_INTERRUPTED). */
+    int (*stop)(void *context);
+    void *context;
+} attn_train_options;
+
+ATTN_PUBLIC void attn_train_options_defaults(attn_train_options *options);
+
+/* Trains a model into a folder, which then holds the best validated model; last/, the
+ * newest one; training.safetensors, from which a run goes on with the same bits however it
+ * ended; checkpoints/ and averaged/ on request; log.jsonl, one JSON object a line for every
+ * journal_every updates and every validation; events/ for TensorBoard; recipe.json.
+ * An update whose gradient is not finite is left out and counted; after three in a row the
+ * run ends with ATTN_ERROR_NUMERIC and the name of a tensor. ATTN_ERROR_INTERRUPTED:
+ * stopped on request, everything saved. ATTN_ERROR_FILE: what was saved before stays. */
+ATTN_PUBLIC attn_status attn_train(const attn_train_options *options);
+
+/* Makes the folder `output` of a model whose weights are the mean of those of `count`
+ * model folders of one shape and vocabulary, summed in double in the order given.
+ * ATTN_ERROR_ARGUMENT where they differ or output holds a model already. */
+ATTN_PUBLIC attn_status attn_average(const char *const *models, size_t count, const char *output);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,258 @@
+/* The forward pass. A task holds the queries of up to CHUNK_ROWS rows and passes once
+ * over the blocks of keys that they see:
+ *
+ *     S = Q K^T;  m' = max(m, row maxima of S);  P = exp(S - m')
+ *     sum = sum exp(m - m') + row sums of P;  O = O exp(m - m') + P V
+ *
+ * and ends with O / sum and log-sum-exp = m + log(sum) (Milakov & Gimelshein 2018). */
+#include <math.h>
+#include <string.h>
+
+#include "attention/passes.h"
+#include "attention/reference.h"
+
+typedef struct forward_scratch {
+    float *q, *o, *maximum, *sum; /* rows of the chunk */
+    float *k, *k_panels, *v;      /* a block of keys */
+    uint16_t *v_rows;
+    float *scores;                /* FORWARD_ROWS x BLOCK_KEYS */
+    uint16_t *rounded;            /* the same in bf16 */
+    score_row *rows;
+    int32_t *low, *high; /* keys that each row sees */
+} forward_scratch;
+
+static size_t lay_out(const work_plan *plan, void *base, forward_scratch *s) {
+    scratch_cursor at = {.base = base};
+    const size_t ldq = (size_t)plan->ldq, ldv = (size_t)plan->ldv;
+    s->q = scratch_take(&at, CHUNK_ROWS * ldq, sizeof(float));
+    s->o = scratch_take(&at, CHUNK_ROWS * ldv, sizeof(float));
+    s->maximum = scratch_take(&at, CHUNK_ROWS, sizeof(float));
+    s->sum = scratch_take(&at, CHUNK_ROWS, sizeof(float));
+    s->k = scratch_take(&at, BLOCK_KEYS * ldq, sizeof(float));
+    s->k_panels = scratch_take(&at, BLOCK_KEYS * ldq, sizeof(float));
+    s->v = scratch_take(&at, BLOCK_KEYS * ldv, sizeof(float));
+    s->v_rows = scratch_take(&at, BLOCK_KEYS * ldv, sizeof(uint16_t));
+    s->scores = scratch_take(&at, FORWARD_ROWS * (BLOCK_KEYS + 16), sizeof(float));
+    s->rounded = scratch_take(&at, FORWARD_ROWS * (BLOCK_KEYS + 16), sizeof(uint16_t));
+    s->rows = scratch_take(&at, CHUNK_ROWS, sizeof(score_row));
+    s->low = scratch_take(&at, CHUNK_ROWS, sizeof(int32_t));
+    s->high = scratch_take(&at, CHUNK_ROWS, sizeof(int32_t));
+    return at.used;
+}
+
+static void load_queries(const work_plan *plan, const work_task *task, const attention_arrays *a,
+                         forward_scratch *s) {
+    const problem_t *p = plan->problem;
+    const void *source[CHUNK_ROWS];
+    int32_t positions[CHUNK_ROWS];
+    uint64_t head_key = 0;
+    for (int64_t n = 0; n < task->count; n++) {
+        const int64_t r = task->first + n, i = r / plan->group;
+        const int64_t head = task->kv_head * plan->group + r % plan->group;
+        int64_t low, high;
+        source[n] = query_row(p, &task->sequence, a->q, p->q, i, head);
+        positions[n] = (int32_t)(i + task->sequence.shift);
+        problem_visible(p, &task->sequence, i, &low, &high);
+        s->low[n] = (int32_t)low;
+        s->high[n] = (int32_t)high;
+        if (plan->rule.drop_below) {
+            if (n == 0 || plan->group > 1) {
+                head_key = dropout_head_key(p->dropout_seed,
+                                            p->dropout_first_sequence + task->sequence.index, head);
+            }
+            s->rows[n].keys = dropout_row_keys(head_key, i);
+        }
+        s->maximum[n] = -INFINITY;
+        s->sum[n] = 0;
+    }
+    if (plan->pairs) {
+        plan->tile->load_pairs(source, (int)task->count, (int)p->d, (uint16_t *)s->q, plan->ldq);
+    } else {
+        load_rows(plan, source, (int)task->count, (int)p->d, s->q, plan->ldq, ROW_QUERY, positions);
+    }
+    memset(s->o, 0, (size_t)(task->count * plan->ldv) * sizeof(float));
+}
+
+/* The same in bf16: k_panels holds pairs of the width, v pairs of keys. */
+static int load_key_pairs(const work_plan *plan, const work_task *task, const attention_arrays *a,
+                          int64_t first, int keys, forward_scratch *s) {
+    const problem_t *p = plan->problem;
+    const void *source[BLOCK_KEYS] = {0};
+    const float *rows[BLOCK_KEYS] = {0};
+    uint16_t *loaded = (uint16_t *)s->k;
+    for (int j = 0; j < keys; j++) {
+        source[j] = key_row(p, &task->sequence, a->k, p->k, first + j, task->kv_head);
+        rows[j] = (const float *)(const void *)(loaded + j * plan->ldq);
+    }
+    plan->tile->load_pairs(source, keys, (int)p->d, loaded, plan->ldq);
+    plan->tile->transpose(rows, keys, (int)(p->d + 1) / 2, s->k_panels);
+    for (int j = 0; j < keys; j++) {
+        source[j] = key_row(p, &task->sequence, a->v, p->v, first + j, task->kv_head);
+    }
+    loaded = s->v_rows;
+    int finite = plan->tile->load_pairs(source, keys, (int)p->d_v, loaded, plan->ldv);
+    plan->tile->pair_rows(loaded, plan->ldv, keys, (int)(p->d_v + 15) / 16 * 16, s->v, plan->ldv);
+    return finite || !plan->hides;
+}
+
+/* Packs keys first .. first + keys - 1. 0 if a value is not finite that some query may
+ * not see: then zero weights would not keep it out. */
+static int load_keys(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t first,
+                     int keys, forward_scratch *s) {
+    if (plan->pairs) {
+        return load_key_pairs(plan, task, a, first, keys, s);
+    }
+    const problem_t *p = plan->problem;
+    const void *source[BLOCK_KEYS] = {0};
+    const float *rows[BLOCK_KEYS] = {0};
+    int32_t positions[BLOCK_KEYS];
+    const int direct = p->dtype == ATTN_F32 && !plan->transforms && p->d % 4 == 0;
+    for (int j = 0; j < keys; j++) {
+        source[j] = key_row(p, &task->sequence, a->k, p->k, first + j, task->kv_head);
+        rows[j] = direct ? source[j] : s->k + j * plan->ldq;
+        positions[j] = (int32_t)(first + j);
+    }
+    if (!direct) {
+        load_rows(plan, source, keys, (int)p->d, s->k, plan->ldq, ROW_KEY, positions);
+    }
+    plan->tile->transpose(rows, keys, (int)p->d, s->k_panels);
+    for (int j = 0; j < keys; j++) {
+        source[j] = key_row(p, &task->sequence, a->v, p->v, first + j, task->kv_head);
+    }
+    return load_rows(plan, source, keys, (int)p->d_v, s->v, plan->ldv, ROW_PLAIN, NULL) ||
+           !plan->hides;
+}
+
+static void attend_block(const work_plan *plan, const work_task *task, int64_t first_key, int keys,
+                         forward_scratch *s) {
+    const problem_t *p = plan->problem;
+    const tile_kernels *tile = plan->tile;
+    const int64_t ld = BLOCK_KEYS + 16;
+    const int columns = (int)(p->d_v + tile->vector - 1) / tile->vector * tile->vector;
+    row_tile tiles[FORWARD_ROWS / TILE_ROWS];
+    for (int64_t from = 0; from < task->count; from += FORWARD_ROWS) {
+        const int rows = (int)(task->count - from < FORWARD_ROWS ? task->count - from : FORWARD_ROWS);
+        for (int64_t n = from; n < from + rows; n++) {
+            fill_score_row(plan, task, task->first + n, s->low[n], s->high[n], first_key, keys,
+                           s->rows + n);
+        }
+        const int count = cut_tiles(s->rows + from, rows, tiles);
+        if (count == 0) {
+            continue;
+        }
+        float *o = s->o + from * plan->ldv;
+        if (plan->pairs) {
+            tile->product_columns_bf16(tiles, count, s->q + from * plan->ldq / 2, plan->ldq / 2,
+                                       (int)(p->d + 1) / 2, s->k_panels, keys, s->scores, ld);
+        } else {
+            tile->product_columns(tiles, count, s->q + from * plan->ldq, plan->ldq, (int)p->d,
+                                  s->k_panels, keys, s->scores, ld);
+        }
+        tile->softmax(tiles, count, s->rows + from, &plan->rule, first_key, s->scores, ld,
+                      s->maximum + from, s->sum + from, o, plan->ldv, columns);
+        if (plan->pairs) {
+            tile->round_rows(tiles, count, s->scores, ld, s->rounded, ld);
+            tile->product_terms_bf16(tiles, count, (const float *)(const void *)s->rounded, ld / 2, 1,
+                                     s->v, plan->ldv, columns, o, plan->ldv);
+        } else {
+            tile->product_terms(tiles, count, s->scores, ld, 1, s->v, plan->ldv, columns, o,
+                                plan->ldv);
+        }
+    }
+}
+
+/* Divides by the sums, adds the sinks, writes output and log-sum-exp. */
+static void finish(const work_plan *plan, const work_task *task, const attention_arrays *a,
+                   const forward_scratch *s) {
+    const problem_t *p = plan->problem;
+    const float ln2 = 0.693147181f;
+    for (int64_t n = 0; n < task->count; n++) {
+        const int64_t r = task->first + n, i = r / plan->group;
+        const int64_t head = task->kv_head * plan->group + r % plan->group;
+        float m = plan->rule.modified ? s->maximum[n] : s->maximum[n] * ln2;
+        float sum = s->sum[n], factor = 1.0f;
+        if (p->sinks) {
+            const float sink = p->sinks[head];
+            const float most = m > sink ? m : sink;
+            factor = m == -INFINITY ? 0.0f : expf(m - most);
+            sum = sum * factor + (sink == -INFINITY ? 0.0f : expf(sink - most));
+            m = most;
+        }
+        factor = sum != 0 ? factor * plan->rule.keep_scale / sum : 0.0f;
+        const void *target = query_row(p, &task->sequence, a->out, p->o, i, head);
+        (p->dtype == ATTN_F32 ? plan->tile->store_f32 : plan->tile->store_bf16)(
+            s->o + n * plan->ldv, factor, (int)p->d_v, (void *)(uintptr_t)target);
+        if (a->log_sum_exp) {
+            a->log_sum_exp[head * plan->size.q_tokens + task->sequence.q_first + i] =
+                sum != 0 ? m + logf(sum) : -INFINITY;
+        }
+    }
+}
+
+static void forward_task(const work_plan *plan, const work_task *task, void *context, void *scratch) {
+    const attention_arrays *a = context;
+    forward_scratch s;
+    lay_out(plan, scratch, &s);
+    if (task_is_short(task) && task->kv_head == 0) {
+        touch_queries(plan, task, a->q, plan->problem->q, plan->problem->d, 0);
+        touch_keys(plan, task, a->k, plan->problem->k, plan->problem->d, 0);
+        touch_keys(plan, task, a->v, plan->problem->v, plan->problem->d_v, 0);
+        touch_queries(plan, task, a->out, plan->problem->o, plan->problem->d_v, 1);
+    }
+    load_queries(plan, task, a, &s);
+    int64_t low = INT64_MAX, high = 0;
+    for (int64_t n = 0; n < task->count; n++) {
+        if (s.low[n] < s.high[n]) {
+            low = s.low[n] < low ? s.low[n] : low;
+            high = s.high[n] > high ? s.high[n] : high;
+        }
+    }
+    for (int64_t first = low / BLOCK_KEYS * BLOCK_KEYS; first < high; first += BLOCK_KEYS) {
+        const int64_t left = task->sequence.length - first;
+        const int keys = (int)(left < BLOCK_KEYS ? left : BLOCK_KEYS);
+        if (!load_keys(plan, task, a, first, keys, &s)) {
+            reference_forward(plan, task, a);
+            return;
+        }
+        attend_block(plan, task, first, keys, &s);
+    }
+    finish(plan, task, a, &s);
+}
+
+static void forward_reference_task(const work_plan *plan, const work_task *task, void *context,
+                                   void *scratch) {
+    (void)scratch;
+    reference_forward(plan, task, context);
+}
+
+static size_t forward_scratch_size(const work_plan *plan) {
+    forward_scratch s;
+    if (plan->tile && plan->problem->score == ATTN_SCORE_LINEAR) {
+        return linear_scratch_size(plan);
+    }
+    return plan->tile ? lay_out(plan, NULL, &s) : 64;
+}
+
+size_t forward_workspace(const work_plan *plan) {
+    return plan_workspace(forward_scratch_size(plan));
+}
+
+attn_status attn_attention_forward(const attn_attention_problem *p, const void *q, const void *k,
+                                   const void *v, void *o, float *log_sum_exp, void *workspace,
+                                   size_t workspace_size) {
+    work_plan plan;
+    attn_status status = plan_make(&plan, p, 0);
+    if (status) {
+        return status;
+    }
+    if ((plan.size.q_tokens && (!q || !o)) || (plan.size.k_tokens && (!k || !v))) {
+        return fail(ATTN_ERROR_ARGUMENT, "attention: q, k, v or o is NULL");
+    }
+    attention_arrays a = {.q = q, .k = k, .v = v, .out = o, .log_sum_exp = log_sum_exp};
+    if (plan.tile && p->score == ATTN_SCORE_LINEAR) {
+        return plan_run(&plan, 0, linear_forward_task, &a, workspace, workspace_size,
+                        forward_scratch_size(&plan));
+    }
+    return plan_run(&plan, CHUNK_ROWS, plan.tile ? forward_task : forward_reference_task, &a,
+                    workspace, workspace_size, forward_scratch_size(&plan));
+}

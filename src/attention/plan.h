@@ -1,0 +1,134 @@
+/* A plan: which kernels a call uses, how its work is cut into tasks and how its
+ * workspace is laid out. Tasks and blocks depend on the shape of the own sequence
+ * alone, never on threads or on neighbours, and so do all bits.
+ *
+ * A task is a key/value head of one sequence and a run of its query rows. The heads of
+ * a group share their keys, so their queries are folded into one list of rows, query by
+ * query: row r is query r / group of head kv_head * group + r % group. */
+#ifndef ATTN_ATTENTION_PLAN_H
+#define ATTN_ATTENTION_PLAN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "attention/problem.h"
+#include "attention/tile.h"
+
+enum {
+    CHUNK_ROWS = 256, /* query rows of a forward task: K and V are packed once for them */
+    BLOCK_KEYS = 128, /* keys of a block */
+    FORWARD_ROWS = 48, /* query rows of a block: scores of 48 x 128 stay in the first cache */
+    BACKWARD_ROWS = 96
+};
+
+/* Tasks that add to the same bias gradient form a chain and run in order on one thread:
+ * all heads of a sequence, a head of all sequences, or everything. */
+typedef enum task_chain { CHAIN_NONE, CHAIN_SEQUENCE, CHAIN_HEAD, CHAIN_ALL } task_chain;
+
+typedef struct work_plan {
+    const problem_t *problem;
+    problem_size size;
+    const tile_kernels *tile; /* NULL: the reference */
+    score_rule rule;
+    int64_t group;    /* query heads of a key/value head */
+    int64_t ldq, ldv; /* padded row lengths of d and d_v */
+    int packed;
+    int hides; /* some existing key may be hidden from some query */
+    task_chain chain;
+    int pairs; /* products take pairs of bf16 */
+    int transforms; /* rows of q and k are normalised or rotated when loaded */
+} work_plan;
+
+/* The arrays of a call; those that a pass does not have are NULL. */
+typedef struct attention_arrays {
+    const void *q, *k, *v, *o, *d_o;
+    const attn_attention_cache *cache; /* decoding: where keys and values are */
+    void *out;
+    float *log_sum_exp;
+    const float *saved_log_sum_exp;
+    attn_attention_gradients gradients;
+} attention_arrays;
+
+typedef struct work_task {
+    sequence_view sequence;
+    int64_t kv_head;
+    int64_t chunk; /* rows chunk * rows_in_chunk ... */
+    int64_t first, count; /* rows */
+} work_task;
+
+attn_status plan_make(work_plan *plan, const problem_t *problem, int caches);
+
+/* Runs work(task, scratch) on every task over OpenMP's threads, each with its own
+ * scratch of scratch_size bytes. chunk_rows 0: a task is a whole sequence and head. */
+typedef void (*task_function)(const work_plan *plan, const work_task *task, void *context, void *scratch);
+attn_status plan_run(const work_plan *plan, int64_t chunk_rows, task_function work, void *context,
+                     void *workspace, size_t workspace_size, size_t scratch_size);
+
+/* The chain that a gradient of the problem's bias needs. */
+task_chain plan_chain(const problem_t *p);
+
+/* ATTN_OK if the workspace can hold `needed` bytes with their alignment. */
+attn_status plan_check_workspace(const void *workspace, size_t workspace_size, size_t needed);
+
+/* The threads that a call is worth: one where it takes less than starting others does. */
+int64_t plan_threads(const work_plan *plan);
+
+/* Bytes for `threads` scratches with their alignment. */
+size_t plan_workspace(size_t scratch_size);
+
+/* A scratch is handed out piece by piece, 64-byte aligned. With base NULL it only
+ * counts, which is how sizes are found. */
+typedef struct scratch_cursor {
+    char *base;
+    size_t used;
+} scratch_cursor;
+void *scratch_take(scratch_cursor *cursor, size_t count, size_t size);
+
+/* Row j of a cache's keys or values, and its scale (1 unless int8). */
+const void *cache_row(const attn_attention_cache *cache, const void *base, attn_strides strides,
+                      int64_t sequence, int64_t j, int64_t head);
+float cache_scale(const attn_attention_cache *cache, const float *scales, attn_strides strides,
+                  int64_t sequence, int64_t j, int64_t head);
+
+/* Short sequences: work is so little that waiting for memory would be most of it, and a head's
+ * rows are short pieces far apart. A thread takes all heads of a sequence in turn, and before the
+ * first reads the sequence's rows from end to end, as the processor's own prefetching likes it. */
+enum { SHORT_ROWS = 96 };
+static inline int task_is_short(const work_task *task) {
+    return task->count <= SHORT_ROWS && task->sequence.length <= SHORT_ROWS;
+}
+
+/* Reads the rows of all heads of the task's sequence, or asks for them to be written: queries (as
+ * in query_row) or keys. */
+void touch_queries(const work_plan *plan, const work_task *task, const void *q, attn_strides strides,
+                   int64_t width, int to_write);
+void touch_keys(const work_plan *plan, const work_task *task, const void *k, attn_strides strides,
+                int64_t width, int to_write);
+
+/* --- rows ------------------------------------------------------------------------ */
+
+/* What is loaded: q, k, v, o or d_o, a head's rows. */
+typedef enum row_kind { ROW_PLAIN, ROW_QUERY, ROW_KEY } row_kind;
+
+/* Loads `count` rows from their addresses into [count][ld], padded with zeros, and for
+ * queries and keys normalised and rotated as the problem says (row n at position
+ * positions[n]; lengths[n], if given, receives 1 / norm). 1 if all are finite. */
+int load_rows(const work_plan *plan, const void *const *source, int count, int width, float *rows,
+              int64_t ld, row_kind kind, const int32_t *positions);
+
+/* The gradient with respect to a row before it was normalised and rotated, in place;
+ * source is the row as the caller gave it. */
+void unload_gradient(const work_plan *plan, const void *source, int width, int32_t position, float *row);
+
+/* Tiles of a block whose rows see [low, high) of its keys; rows that see nothing are
+ * left out if a whole tile of them does. Returns the number of tiles. */
+int cut_tiles(const score_row *rows, int count, row_tile *tiles);
+/* The same for the block's transpose: rows are keys, ranges are of query rows. */
+int cut_key_tiles(const score_row *rows, int count, int keys, row_tile *tiles);
+
+/* What row r of the task's sequence and head brings into its scores; the key range is
+ * relative to first_key and cut to [0, keys). */
+void fill_score_row(const work_plan *plan, const work_task *task, int64_t r, int64_t low, int64_t high,
+                    int64_t first_key, int keys, score_row *row);
+
+#endif

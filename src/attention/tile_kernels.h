@@ -1,0 +1,957 @@
+/* The tile kernels, written once over vector.h. Each tile file includes this and is
+ * compiled for its own instruction set; everything here is static. See tile.h for what
+ * the kernels mean. */
+#ifndef ATTN_ATTENTION_TILE_KERNELS_H
+#define ATTN_ATTENTION_TILE_KERNELS_H
+
+#include <math.h>
+
+#include "attention/tile.h"
+#include "attention/vector.h"
+
+#define LOG2_E 1.44269504f
+
+INLINE int round_down(int n) {
+    return n & ~(VECTOR - 1);
+}
+
+INLINE int round_up(int n) {
+    return (n + VECTOR - 1) & ~(VECTOR - 1);
+}
+
+INLINE int smaller(int a, int b) {
+    return a < b ? a : b;
+}
+
+INLINE int larger(int a, int b) {
+    return a > b ? a : b;
+}
+
+/* --- loading and storing rows ------------------------------------------------------ */
+
+static int load_f32(const void *const *source, int count, int width, float *rows, int64_t ld) {
+    const int whole = round_down(width), rest = width - whole;
+    vec test = {0};
+    for (int r = 0; r < count; r++) {
+        const float *from = source[r];
+        float *to = rows + r * ld;
+        for (int c = 0; c < whole; c += VECTOR) {
+            vec x = vec_load(from + c);
+            test += x * 0.0f; /* not a number where x is none or infinite */
+            vec_store(to + c, x);
+        }
+        if (rest) {
+            vec x = vec_load_part(from + whole, rest);
+            test += x * 0.0f;
+            vec_store(to + whole, x);
+        }
+    }
+    return vec_sum(test) == 0.0f;
+}
+
+static int load_bf16(const void *const *source, int count, int width, float *rows, int64_t ld) {
+    vec test = {0};
+    for (int r = 0; r < count; r++) {
+        const uint16_t *from = source[r];
+        float *to = rows + r * ld;
+        for (int c = 0; c < width; c++) {
+            uint32_t bits = (uint32_t)from[c] << 16;
+            memcpy(to + c, &bits, sizeof bits);
+        }
+        for (int c = width; c < round_up(width); c++) {
+            to[c] = 0.0f;
+        }
+        for (int c = 0; c < width; c += VECTOR) {
+            test += vec_load(to + c) * 0.0f;
+        }
+    }
+    return vec_sum(test) == 0.0f;
+}
+
+static void store_f32(const float *row, float factor, int width, void *target) {
+    float *to = target;
+    int c = 0;
+    for (; c + VECTOR <= width; c += VECTOR) {
+        vec_store(to + c, vec_load(row + c) * factor);
+    }
+    if (c < width) {
+        vec_store_part(to + c, vec_load(row + c) * factor, width - c);
+    }
+}
+
+/* To the nearest bf16, ties to even; a quiet not-a-number stays one. */
+static void store_bf16(const float *row, float factor, int width, void *target) {
+    uint16_t *to = target;
+    for (int c = 0; c < width; c++) {
+        float x = row[c] * factor;
+        uint32_t bits;
+        memcpy(&bits, &x, sizeof bits);
+        uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+        to[c] = (uint16_t)(x != x ? (bits >> 16) | 0x40u : rounded);
+    }
+}
+
+static float dot(const float *a, const float *b, int width) {
+    vec sum = {0};
+    for (int c = 0; c < width; c += VECTOR) {
+        sum += vec_load(a + c) * vec_load(b + c);
+    }
+    return vec_sum(sum);
+}
+
+/* --- transposing ------------------------------------------------------------------- */
+
+/* Four values of each of VECTOR rows become four vectors. Lane group g of input j holds
+ * row 4 g + j, so a 4 x 4 transpose within the lane groups finishes the work. */
+INLINE void transpose_four(const float *const *row, int c, float *out, int64_t ld) {
+    float group[4][VECTOR];
+    vec in[4], low[2], high[2];
+    for (int j = 0; j < 4; j++) {
+#if VECTOR == 16
+        __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(row[j] + c));
+        v = _mm512_mask_broadcast_f32x4(v, 0x00f0, _mm_loadu_ps(row[4 + j] + c));
+        v = _mm512_mask_broadcast_f32x4(v, 0x0f00, _mm_loadu_ps(row[8 + j] + c));
+        v = _mm512_mask_broadcast_f32x4(v, 0xf000, _mm_loadu_ps(row[12 + j] + c));
+        in[j] = (vec)v;
+        (void)group;
+#else
+        for (int g = 0; g < VECTOR / 4; g++) {
+            memcpy(group[j] + 4 * g, row[4 * g + j] + c, 16);
+        }
+        in[j] = vec_load(group[j]);
+#endif
+    }
+#if VECTOR == 16
+#define PAIRS(a, b, x, y)                                                                        \
+    __builtin_shufflevector(a, b, x, 16 + x, y, 16 + y, 4 + x, 20 + x, 4 + y, 20 + y, 8 + x,      \
+                            24 + x, 8 + y, 24 + y, 12 + x, 28 + x, 12 + y, 28 + y)
+#define HALVES(a, b, x)                                                                          \
+    __builtin_shufflevector(a, b, x, x + 1, 16 + x, 17 + x, 4 + x, 5 + x, 20 + x, 21 + x, 8 + x,  \
+                            9 + x, 24 + x, 25 + x, 12 + x, 13 + x, 28 + x, 29 + x)
+#elif VECTOR == 8
+#define PAIRS(a, b, x, y)                                                                        \
+    __builtin_shufflevector(a, b, x, 8 + x, y, 8 + y, 4 + x, 12 + x, 4 + y, 12 + y)
+#define HALVES(a, b, x) \
+    __builtin_shufflevector(a, b, x, x + 1, 8 + x, 9 + x, 4 + x, 5 + x, 12 + x, 13 + x)
+#else
+#define PAIRS(a, b, x, y) __builtin_shufflevector(a, b, x, 4 + x, y, 4 + y)
+#define HALVES(a, b, x) __builtin_shufflevector(a, b, x, x + 1, 4 + x, 5 + x)
+#endif
+    for (int j = 0; j < 2; j++) {
+        low[j] = PAIRS(in[2 * j], in[2 * j + 1], 0, 1);
+        high[j] = PAIRS(in[2 * j], in[2 * j + 1], 2, 3);
+    }
+    vec_store(out, HALVES(low[0], low[1], 0));
+    vec_store(out + ld, HALVES(low[0], low[1], 2));
+    vec_store(out + 2 * ld, HALVES(high[0], high[1], 0));
+    vec_store(out + 3 * ld, HALVES(high[0], high[1], 2));
+}
+
+static void transpose(const float *const *source, int count, int width, float *panels) {
+    static const float zeros[256];
+    const int columns = round_up(count);
+    for (int first = 0; first < columns; first += PANEL) {
+        const int panel = smaller(PANEL, columns - first);
+        float *out = panels + (int64_t)first * width;
+        for (int column = 0; column < panel; column += VECTOR) {
+            const float *row[VECTOR];
+            for (int i = 0; i < VECTOR; i++) {
+                row[i] = first + column + i < count ? source[first + column + i] : zeros;
+            }
+            int c = 0;
+            for (; c + 4 <= width; c += 4) {
+                transpose_four(row, c, out + c * panel + column, panel);
+            }
+            if (c < width) {
+                float last[4 * VECTOR];
+                transpose_four(row, c, last, VECTOR);
+                for (int i = 0; c < width; c++, i++) {
+                    vec_store(out + c * panel + column, vec_load(last + i * VECTOR));
+                }
+            }
+        }
+    }
+}
+
+/* --- products ---------------------------------------------------------------------- */
+
+/* sum + left right; with pairs, the lanes are two bf16 each and both products are added. */
+INLINE vec multiply_add(vec sum, vec left, vec right, const int pairs) {
+#if defined(__AVX512BF16__)
+    if (pairs) {
+        return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)left, (__m512bh)right);
+    }
+#endif
+    (void)pairs;
+    return sum + left * right;
+}
+
+/* c (+)= a b for a tile of `rows` x `vectors`, both constants where this is called, so
+ * that the accumulators are registers. */
+INLINE void multiply_tile(const int rows, const int vectors, int depth, const float *a,
+                          int64_t row_stride, int64_t k_stride, const float *b, int64_t ldb,
+                          float *c, int64_t ldc, const int add, const int pairs) {
+    vec sum[TILE_ROWS][PANEL_VECTORS];
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) {
+            sum[r][v] = add ? vec_load(c + r * ldc + v * VECTOR) : (vec){0};
+        }
+    }
+    for (int k = 0; k < depth; k++) {
+        vec right[PANEL_VECTORS];
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) {
+            right[v] = vec_load(b + v * VECTOR);
+        }
+#pragma GCC unroll 6
+        for (int r = 0; r < rows; r++) {
+            vec left = vec_set(a[r * row_stride]);
+#pragma GCC unroll 4
+            for (int v = 0; v < vectors; v++) {
+                sum[r][v] = multiply_add(sum[r][v], left, right[v], pairs);
+            }
+        }
+        a += k_stride;
+        b += ldb;
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) {
+            vec_store(c + r * ldc + v * VECTOR, sum[r][v]);
+        }
+    }
+}
+
+/* The tile's shape becomes a constant. */
+INLINE void multiply_rows(int rows, const int vectors, int depth, const float *a,
+                          int64_t row_stride, int64_t k_stride, const float *b, int64_t ldb,
+                          float *c, int64_t ldc, const int add, const int pairs) {
+#define ROWS(n)                                                                              \
+    case n:                                                                                  \
+        multiply_tile(n, vectors, depth, a, row_stride, k_stride, b, ldb, c, ldc, add, pairs); \
+        break;
+    switch (rows) {
+        ROWS(1)
+        ROWS(2)
+        ROWS(3)
+        ROWS(4)
+        ROWS(5)
+        ROWS(6)
+    }
+#undef ROWS
+}
+
+INLINE void multiply(int rows, int vectors, int depth, const float *a, int64_t row_stride,
+                     int64_t k_stride, const float *b, int64_t ldb, float *c, int64_t ldc,
+                     const int add, const int pairs) {
+    switch (vectors) {
+    case 1:
+        multiply_rows(rows, 1, depth, a, row_stride, k_stride, b, ldb, c, ldc, add, pairs);
+        break;
+    case 2:
+        multiply_rows(rows, 2, depth, a, row_stride, k_stride, b, ldb, c, ldc, add, pairs);
+        break;
+#if PANEL_VECTORS > 2
+    case 3:
+        multiply_rows(rows, 3, depth, a, row_stride, k_stride, b, ldb, c, ldc, add, pairs);
+        break;
+    case 4:
+        multiply_rows(rows, 4, depth, a, row_stride, k_stride, b, ldb, c, ldc, add, pairs);
+        break;
+#endif
+    }
+}
+
+INLINE void columns_product(const row_tile *tiles, int tiles_count, const float *a, int64_t lda,
+                            int depth, const float *b, int columns, float *c, int64_t ldc,
+                            const int pairs) {
+    columns = round_up(columns);
+    for (int first = 0; first < columns; first += PANEL) {
+        const int width = smaller(PANEL, columns - first);
+        const float *panel = b + (int64_t)first * depth;
+        for (int t = 0; t < tiles_count; t++) {
+            const row_tile tile = tiles[t];
+            int low = larger(round_down(tile.low), first);
+            int high = smaller(round_up(tile.high), first + width);
+            if (low < high) {
+                multiply(tile.count, (high - low) / VECTOR, depth, a + tile.first * lda, lda, 1,
+                         panel + (low - first), width, c + tile.first * ldc + low, ldc, 0, pairs);
+            }
+        }
+    }
+}
+
+/* With pairs the ranges come in single values and become units. */
+INLINE void terms_product(const row_tile *tiles, int tiles_count, const float *a,
+                          int64_t row_stride, int64_t k_stride, const float *b, int64_t ldb,
+                          int columns, float *c, int64_t ldc, const int pairs) {
+    for (int first = 0; first < columns; first += PANEL) {
+        const int width = smaller(PANEL, columns - first);
+        for (int t = 0; t < tiles_count; t++) {
+            row_tile tile = tiles[t];
+            if (pairs) {
+                tile.low = tile.low / 2;
+                tile.high = (tile.high + 1) / 2;
+            }
+            if (tile.low < tile.high) {
+                multiply(tile.count, width / VECTOR, tile.high - tile.low,
+                         a + tile.first * row_stride + tile.low * k_stride, row_stride, k_stride,
+                         b + tile.low * ldb + first, ldb, c + tile.first * ldc + first, ldc, 1,
+                         pairs);
+            }
+        }
+    }
+}
+
+static void product_columns(const row_tile *tiles, int tiles_count, const float *a, int64_t lda,
+                            int depth, const float *b, int columns, float *c, int64_t ldc) {
+    columns_product(tiles, tiles_count, a, lda, depth, b, columns, c, ldc, 0);
+}
+
+static void product_terms(const row_tile *tiles, int tiles_count, const float *a,
+                          int64_t row_stride, int64_t k_stride, const float *b, int64_t ldb,
+                          int columns, float *c, int64_t ldc) {
+    terms_product(tiles, tiles_count, a, row_stride, k_stride, b, ldb, columns, c, ldc, 0);
+}
+
+#if defined(__AVX512BF16__)
+static void product_columns_bf16(const row_tile *tiles, int tiles_count, const float *a,
+                                 int64_t lda, int depth, const float *b, int columns, float *c,
+                                 int64_t ldc) {
+    columns_product(tiles, tiles_count, a, lda, depth, b, columns, c, ldc, 1);
+}
+
+static void product_terms_bf16(const row_tile *tiles, int tiles_count, const float *a,
+                               int64_t row_stride, int64_t k_stride, const float *b, int64_t ldb,
+                               int columns, float *c, int64_t ldc) {
+    terms_product(tiles, tiles_count, a, row_stride, k_stride, b, ldb, columns, c, ldc, 1);
+}
+
+static int load_pairs(const void *const *source, int count, int width, uint16_t *rows, int64_t ld) {
+    const __m512i exponent = _mm512_set1_epi16(0x7f80);
+    __mmask32 bad = 0;
+    for (int r = 0; r < count; r++) {
+        const uint16_t *from = source[r];
+        for (int c = 0; c < width; c += 32) {
+            const int lanes = smaller(32, width - c);
+            const __mmask32 some = lanes == 32 ? ~(__mmask32)0 : ((__mmask32)1 << lanes) - 1;
+            const __m512i x = _mm512_maskz_loadu_epi16(some, from + c);
+            bad |= _mm512_cmpeq_epi16_mask(_mm512_and_si512(x, exponent), exponent);
+            if (lanes > 16) {
+                _mm512_storeu_si512(rows + r * ld + c, x);
+            } else { /* rows are padded to 16 values, no further */
+                _mm256_storeu_si256((__m256i *)(rows + r * ld + c), _mm512_castsi512_si256(x));
+            }
+        }
+    }
+    return bad == 0;
+}
+
+INLINE __m512i interleave(__m256i even, __m256i odd) {
+    return _mm512_or_si512(_mm512_cvtepu16_epi32(even),
+                           _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16));
+}
+
+static void pair_rows(const uint16_t *rows, int64_t ld, int count, int columns, float *pairs,
+                      int64_t ldo) {
+    for (int r = 0; r < count; r += 2) {
+        for (int c = 0; c < columns; c += 16) {
+            const __m256i even = _mm256_loadu_si256((const __m256i *)(rows + r * ld + c));
+            const __m256i odd = r + 1 < count
+                                    ? _mm256_loadu_si256((const __m256i *)(rows + (r + 1) * ld + c))
+                                    : _mm256_setzero_si256();
+            _mm512_storeu_si512(pairs + r / 2 * ldo + c, interleave(even, odd));
+        }
+    }
+}
+
+static void round_rows(const row_tile *tiles, int tiles_count, const float *rows, int64_t ld,
+                       uint16_t *rounded, int64_t ldo) {
+    for (int t = 0; t < tiles_count; t++) {
+        const int low = round_down(tiles[t].low), high = round_up(tiles[t].high);
+        for (int r = tiles[t].first; r < tiles[t].first + tiles[t].count; r++) {
+            for (int c = low; c < high; c += 16) {
+                const __m256bh x = _mm512_cvtneps_pbh(_mm512_loadu_ps(rows + r * ld + c));
+                _mm256_storeu_si256((__m256i *)(rounded + r * ldo + c), (__m256i)x);
+            }
+        }
+    }
+}
+
+static void round_pairs(const float *rows, int64_t ld, int count, int columns, float *pairs,
+                        int64_t ldo) {
+    for (int r = 0; r < count; r += 2) {
+        for (int c = 0; c < columns; c += 16) {
+            const __m256bh even = _mm512_cvtneps_pbh(_mm512_loadu_ps(rows + r * ld + c));
+            const __m256bh odd = _mm512_cvtneps_pbh(_mm512_loadu_ps(rows + (r + 1) * ld + c));
+            _mm512_storeu_si512(pairs + r / 2 * ldo + c, interleave((__m256i)even, (__m256i)odd));
+        }
+    }
+}
+
+#define PAIR_KERNELS                                                                            \
+    .load_pairs = load_pairs, .pair_rows = pair_rows, .round_rows = round_rows,                 \
+    .round_pairs = round_pairs, .product_columns_bf16 = product_columns_bf16,                   \
+    .product_terms_bf16 = product_terms_bf16,
+#else
+#define PAIR_KERNELS
+#endif
+
+/* --- scores ------------------------------------------------------------------------ */
+
+/* tanh: an odd polynomial below 0.65 (relative error 6e-9), else 1 - 2 / (e^2x + 1). */
+INLINE vec vec_tanh(vec x) {
+    vec z = x * x;
+    vec p = vec_set(-5.528634414e-03f);
+    p = p * z + 2.048331685e-02f;
+    p = p * z - 5.369296670e-02f;
+    p = p * z + 1.333089918e-01f;
+    p = p * z - 3.333326280e-01f;
+    vec near = x + x * z * p;
+    vec size = vec_abs(x);
+    vec far = 1.0f - 2.0f / (vec_exp2(vec_min(vec_set(20.0f), size) * (2 * LOG2_E)) + 1.0f);
+    far = (vec)((ivec)far | ((ivec)x & ivec_set(INT32_MIN)));
+    return vec_select(size < vec_set(0.65f), near, far);
+}
+
+/* Lanes of the vector at `column` that the row may see. */
+INLINE ivec seen(const score_row *row, int column) {
+    ivec key = ivec_iota() + column;
+    return (key >= row->low) & (key < row->high);
+}
+
+/* Natural scores of the vector at `column` from bare products. *slope: the soft cap's
+ * derivative. */
+INLINE vec modified(vec s, const score_row *row, const score_rule *rule, int column, vec *slope) {
+    s *= rule->scale;
+    *slope = vec_set(1.0f);
+    if (rule->softcap < INFINITY) {
+        vec t = vec_tanh(s / rule->softcap);
+        s = t * rule->softcap;
+        *slope = 1.0f - t * t;
+    }
+    if (row->slope != 0.0f) {
+        vec away = row->distance - (__builtin_convertvector(ivec_iota(), vec) + (float)column);
+        s -= row->slope * vec_abs(away);
+    }
+    const int lanes = smaller(row->high - column, VECTOR);
+    if (row->bias) {
+        const float *bias = row->bias + column * rule->bias_stride;
+        vec added;
+        if (rule->bias_stride == 1) {
+            added = lanes == VECTOR ? vec_load(bias) : vec_load_part(bias, larger(lanes, 0));
+        } else if (rule->bias_stride == 0) {
+            added = vec_set(*bias);
+        } else {
+            float b[VECTOR] = {0};
+            for (int i = 0; i < lanes; i++) {
+                b[i] = bias[i * rule->bias_stride];
+            }
+            added = vec_load(b);
+        }
+        /* -inf hides even a score that is no number */
+        s = vec_select(added == vec_set(-INFINITY), added, s + added);
+    }
+    if (row->mask) {
+        const uint8_t *mask = row->mask + column * rule->mask_stride;
+        vec may;
+        if (rule->mask_stride == 1 && lanes == VECTOR) {
+            may = vec_load_i8((const int8_t *)mask);
+        } else {
+            int8_t some[VECTOR] = {0};
+            for (int i = 0; i < lanes; i++) {
+                some[i] = mask[i * rule->mask_stride] != 0;
+            }
+            may = vec_load_i8(some);
+        }
+        s = vec_select(may != 0.0f, s, vec_set(-INFINITY));
+    }
+    return s;
+}
+
+/* Lanes kept by dropout, of the keys key .. key + VECTOR - 1; key a multiple of VECTOR.
+ * *bits is the hash, which two vectors of 16 keys share: it is made again unless this is
+ * the second of them and not the `first` vector of a row. */
+INLINE ivec kept(dropout_row keys, int64_t key, uint32_t threshold, const int first, uvec *bits) {
+    if (VECTOR != 16 || first || !(key & 16)) {
+        uvec x = (uvec)ivec_iota() + (uint32_t)((key >> 5) * 16 + (key & 15));
+        x = x * 0x9E3779B1u + keys.first;
+        x = (x ^ (x >> 16)) * 0x21F0AAADu + keys.second;
+        x = (x ^ (x >> 15)) * 0x735A2D97u;
+        *bits = x ^ (x >> 15);
+    }
+    const uvec half = (key & 16) ? *bits >> 16 : *bits & 0xffffu;
+    return (ivec)half >= (int32_t)threshold;
+}
+
+INLINE void softmax_row(const int low, const int high, const score_row *row,
+                        const score_rule *rule, const int is_modified, int64_t first_key,
+                        float *s, float *maximum, float *sum, float *output, int columns) {
+    const float unit = is_modified ? LOG2_E : rule->scale * LOG2_E;
+    const int whole_low = round_up(row->low), whole_high = round_down(row->high);
+    vec most = vec_set(-INFINITY);
+    vec slope;
+    if (is_modified) {
+        for (int c = low; c < high; c += VECTOR) {
+            vec x = modified(vec_load(s + c), row, rule, c, &slope);
+            if (c < whole_low || c >= whole_high) {
+                x = vec_select(seen(row, c), x, vec_set(-INFINITY));
+            }
+            most = vec_max(most, x);
+            vec_store(s + c, x);
+        }
+    } else if (unit >= 0) {
+        for (int c = low; c < high; c += VECTOR) {
+            vec x = vec_load(s + c);
+            if (c < whole_low || c >= whole_high) {
+                x = vec_select(seen(row, c), x, vec_set(-INFINITY));
+            }
+            most = vec_max(most, x);
+        }
+    } else {
+        for (int c = low; c < high; c += VECTOR) {
+            vec x = -vec_load(s + c);
+            if (c < whole_low || c >= whole_high) {
+                x = vec_select(seen(row, c), x, vec_set(-INFINITY));
+            }
+            most = vec_max(most, x);
+        }
+    }
+    float largest = vec_largest(most);
+    if (!is_modified) {
+        largest *= largest == -INFINITY ? 1.0f : fabsf(unit);
+    }
+    /* The output is rescaled only when the maximum grows by more than a factor of 2^8 in
+     * the weights; until then they are just larger than 1 (FlashAttention-4). */
+    float before = *maximum;
+    const float room = is_modified ? 8.0f / LOG2_E : 8.0f;
+    if (largest > before + room || (before == -INFINITY && largest > before)) {
+        float factor = before - largest;
+        factor = before == -INFINITY ? 0.0f : exp2f(is_modified ? factor * LOG2_E : factor);
+        *sum *= factor;
+        *maximum = largest;
+        if (before != -INFINITY) {
+            for (int c = 0; c < columns; c += VECTOR) {
+                vec_store(output + c, vec_load(output + c) * factor);
+            }
+        }
+        before = largest;
+    }
+    const float base = before == -INFINITY ? 0.0f : before;
+    vec total = {0};
+    uvec bits = {0};
+    for (int c = low; c < high; c += VECTOR) {
+        vec x = vec_load(s + c);
+        x = is_modified ? (x - base) * unit : x * unit - base;
+        if (c < whole_low || c >= whole_high) {
+            x = vec_select(seen(row, c), x, vec_set(-INFINITY));
+        }
+        x = vec_exp2(x);
+        total += x;
+        if (rule->drop_below) {
+            x = vec_select(kept(row->keys, first_key + c, rule->drop_below, c == low, &bits), x, vec_set(0.0f));
+        }
+        vec_store(s + c, x);
+    }
+    *sum += vec_sum(total);
+}
+
+static void softmax(const row_tile *tiles, int tiles_count, const score_row *rows,
+                    const score_rule *rule, int64_t first_key, float *scores, int64_t ld,
+                    float *maximum, float *sum, float *output, int64_t ldo, int columns) {
+    for (int t = 0; t < tiles_count; t++) {
+        const int low = round_down(tiles[t].low), high = round_up(tiles[t].high);
+        for (int r = tiles[t].first; r < tiles[t].first + tiles[t].count && low < high; r++) {
+            if (rule->modified) {
+                softmax_row(low, high, rows + r, rule, 1, first_key, scores + r * ld, maximum + r,
+                            sum + r, output + r * ldo, columns);
+            } else {
+                softmax_row(low, high, rows + r, rule, 0, first_key, scores + r * ld, maximum + r,
+                            sum + r, output + r * ldo, columns);
+            }
+        }
+    }
+}
+
+INLINE void gradient_row(const int low, const int high, const score_row *row,
+                         const score_rule *rule, const int is_modified, int64_t first_key,
+                         float *s, float *g, float log_sum_exp, float factor, float delta,
+                         float *d_bias, int64_t d_bias_stride) {
+    const float unit = is_modified ? LOG2_E : rule->scale * LOG2_E;
+    const int whole_low = round_up(row->low), whole_high = round_down(row->high);
+    uvec bits = {0};
+    for (int c = low; c < high; c += VECTOR) {
+        vec x = vec_load(s + c), slope;
+        if (is_modified) {
+            x = (modified(x, row, rule, c, &slope) - log_sum_exp) * unit;
+        } else {
+            x = x * unit - log_sum_exp;
+        }
+        vec p = vec_exp2(x) * factor;
+        vec product = vec_load(g + c);
+        vec keeps = p;
+        if (rule->drop_below) {
+            ivec keep = kept(row->keys, first_key + c, rule->drop_below, c == low, &bits);
+            product = vec_select(keep, product * rule->keep_scale, vec_set(0.0f));
+            keeps = vec_select(keep, p, vec_set(0.0f));
+        }
+        vec d = p * (product - delta);
+        if (is_modified) {
+            d = vec_select(p == 0.0f, p, d); /* hidden values may be anything */
+        }
+        if (c < whole_low || c >= whole_high) {
+            ivec inside = seen(row, c);
+            keeps = vec_select(inside, keeps, vec_set(0.0f));
+            d = vec_select(inside, d, vec_set(0.0f));
+        }
+        vec_store(s + c, keeps);
+        if (is_modified && d_bias && d_bias_stride == 1 && c + VECTOR <= row->high) {
+            vec_store(d_bias + c, vec_load(d_bias + c) + d);
+        } else if (is_modified && d_bias) {
+            for (int i = larger(0, row->low - c); i < smaller(VECTOR, row->high - c); i++) {
+                d_bias[(c + i) * d_bias_stride] += d[i];
+            }
+        }
+        vec_store(g + c, is_modified ? d * slope : d);
+    }
+}
+
+static void gradient(const row_tile *tiles, int tiles_count, const score_row *rows,
+                     const score_rule *rule, int64_t first_key, float *scores, float *products,
+                     int64_t ld, const float *log_sum_exp, const float *factor,
+                     const float *delta,
+                     float *const *d_bias, int64_t d_bias_stride) {
+    for (int t = 0; t < tiles_count; t++) {
+        const int low = round_down(tiles[t].low), high = round_up(tiles[t].high);
+        for (int r = tiles[t].first; r < tiles[t].first + tiles[t].count; r++) {
+            if (rule->modified) {
+                gradient_row(low, high, rows + r, rule, 1, first_key, scores + r * ld,
+                             products + r * ld, log_sum_exp[r], factor[r], delta[r],
+                             d_bias ? d_bias[r] : 0, d_bias_stride);
+            } else {
+                gradient_row(low, high, rows + r, rule, 0, first_key, scores + r * ld,
+                             products + r * ld, log_sum_exp[r], factor[r], delta[r], 0, 0);
+            }
+        }
+    }
+}
+
+static void weights(const row_tile *tiles, int tiles_count, const score_row *rows,
+                    const score_rule *rule, float *scores, int64_t ld, const float *log_sum_exp) {
+    const float unit = rule->modified ? LOG2_E : rule->scale * LOG2_E;
+    for (int t = 0; t < tiles_count; t++) {
+        const int low = round_down(tiles[t].low), high = round_up(tiles[t].high);
+        for (int r = tiles[t].first; r < tiles[t].first + tiles[t].count; r++) {
+            for (int c = low; c < high; c += VECTOR) {
+                float *s = scores + r * ld + c;
+                vec x = vec_load(s), slope;
+                if (rule->modified) {
+                    x = (modified(x, rows + r, rule, c, &slope) - log_sum_exp[r]) * unit;
+                } else {
+                    x = x * unit - log_sum_exp[r];
+                }
+                vec_store(s, vec_select(seen(rows + r, c), vec_exp2(x), vec_set(0.0f)));
+            }
+        }
+    }
+}
+
+/* --- decoding ---------------------------------------------------------------------- */
+
+/* Values c .. of a cache row; those beyond its width are 0. dtype is a constant. */
+INLINE vec load_cached(const attn_dtype dtype, const void *row, int c, int width) {
+    if (dtype == ATTN_F32) {
+        const float *from = (const float *)row + c;
+        return width - c >= VECTOR ? vec_load(from) : vec_load_part(from, width - c);
+    }
+    if (dtype == ATTN_BF16) {
+        const uint16_t *from = (const uint16_t *)row + c;
+        uint16_t part[VECTOR] = {0};
+        if (width - c < VECTOR) {
+            memcpy(part, from, (size_t)(width - c) * sizeof *part);
+            from = part;
+        }
+        return vec_load_bf16(from);
+    }
+    const int8_t *from = (const int8_t *)row + c;
+    int8_t part[VECTOR] = {0};
+    if (width - c < VECTOR) {
+        memcpy(part, from, (size_t)(width - c));
+        from = part;
+    }
+    return vec_load_i8(from);
+}
+
+enum { CACHE_ROWS = 4, CACHE_KEYS = 4 };
+
+#if VECTOR == 16
+/* The sums of 16 vectors' lanes: pairs of vectors are interleaved and added, then their
+ * halves, until one vector holds all. */
+INLINE void sum_sixteen(const vec *v, float *total) {
+    __m512 eight[8], four[4], two[2];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) { /* lanes a b a b of each quarter */
+        const __m512 a = (__m512)v[2 * i], b = (__m512)v[2 * i + 1];
+        eight[i] = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) { /* a b c d */
+        const __m512 a = eight[2 * i], b = eight[2 * i + 1];
+        four[i] = _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee));
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) { /* quarters: first, second of a, first, second of b */
+        const __m512 a = four[2 * i], b = four[2 * i + 1];
+        two[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+    }
+    _mm512_storeu_ps(total, _mm512_add_ps(_mm512_shuffle_f32x4(two[0], two[1], 0x88),
+                                          _mm512_shuffle_f32x4(two[0], two[1], 0xdd)));
+}
+#endif
+
+/* A block of query rows against four keys: each accumulator is one score's lanes. */
+INLINE void cache_scores_tile(const attn_dtype dtype, const int rows, const float *q, int64_t ldq,
+                              const void *const *keys, int width, float *scores, int64_t ld,
+                              int keys_count) {
+    vec sum[CACHE_ROWS][CACHE_KEYS];
+#pragma GCC unroll 4
+    for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+        for (int j = 0; j < CACHE_KEYS; j++) {
+            sum[r][j] = (vec){0};
+        }
+    }
+    const int whole = round_down(width);
+    for (int c = 0; c < whole; c += VECTOR) {
+        vec key[CACHE_KEYS];
+#pragma GCC unroll 4
+        for (int j = 0; j < CACHE_KEYS; j++) {
+            key[j] = load_cached(dtype, keys[j], c, c + VECTOR);
+        }
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++) {
+            const vec query = vec_load(q + r * ldq + c);
+#pragma GCC unroll 4
+            for (int j = 0; j < CACHE_KEYS; j++) {
+                sum[r][j] += query * key[j];
+            }
+        }
+    }
+    if (whole < width) {
+#pragma GCC unroll 4
+        for (int j = 0; j < CACHE_KEYS; j++) {
+            const vec key = load_cached(dtype, keys[j], whole, width);
+#pragma GCC unroll 4
+            for (int r = 0; r < rows; r++) {
+                sum[r][j] += vec_load(q + r * ldq + whole) * key;
+            }
+        }
+    }
+#if VECTOR == 16
+    if (rows == CACHE_ROWS) {
+        float total[16];
+        sum_sixteen(&sum[0][0], total);
+        for (int r = 0; r < rows; r++) {
+            for (int j = 0; j < keys_count; j++) {
+                scores[r * ld + j] = total[r * CACHE_KEYS + j];
+            }
+        }
+        return;
+    }
+#endif
+#pragma GCC unroll 4
+    for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+        for (int j = 0; j < CACHE_KEYS; j++) {
+            const float score = vec_sum(sum[r][j]);
+            if (j < keys_count) {
+                scores[r * ld + j] = score;
+            }
+        }
+    }
+}
+
+/* A row that will be used soon. */
+INLINE void prefetch_row(const void *row, int bytes) {
+    for (int at = 0; at < bytes; at += 64) {
+        __builtin_prefetch((const char *)row + at, 0, 2);
+    }
+}
+
+INLINE void cache_scores_of(const attn_dtype dtype, const float *q, int64_t ldq, int rows,
+                            const void *const *keys, int count, int width, float *scores,
+                            int64_t ld, const void *const *ahead, int ahead_bytes) {
+    for (int j = 0; j < count; j += CACHE_KEYS) {
+        const void *four[CACHE_KEYS];
+        const int some = smaller(CACHE_KEYS, count - j);
+        for (int i = 0; i < CACHE_KEYS; i++) {
+            four[i] = keys[i < some ? j + i : j];
+            if (i < some && ahead[j + i]) {
+                prefetch_row(ahead[j + i], ahead_bytes);
+            }
+        }
+        int r = 0;
+        for (; r + CACHE_ROWS <= rows; r += CACHE_ROWS) {
+            cache_scores_tile(dtype, CACHE_ROWS, q + r * ldq, ldq, four, width, scores + r * ld + j,
+                              ld, some);
+        }
+        for (; r < rows; r++) {
+            cache_scores_tile(dtype, 1, q + r * ldq, ldq, four, width, scores + r * ld + j, ld, some);
+        }
+    }
+}
+
+static void cache_scores(attn_dtype dtype, const float *q, int64_t ldq, int rows,
+                         const void *const *keys, int count, int width, float *scores, int64_t ld,
+                         const void *const *ahead, int ahead_bytes) {
+    if (dtype == ATTN_F32) {
+        cache_scores_of(ATTN_F32, q, ldq, rows, keys, count, width, scores, ld, ahead, ahead_bytes);
+    } else if (dtype == ATTN_BF16) {
+        cache_scores_of(ATTN_BF16, q, ldq, rows, keys, count, width, scores, ld, ahead, ahead_bytes);
+    } else {
+        cache_scores_of(ATTN_I8, q, ldq, rows, keys, count, width, scores, ld, ahead, ahead_bytes);
+    }
+}
+
+/* `vectors` vectors of the output of `rows` rows. */
+INLINE void cache_values_tile(const attn_dtype dtype, const int rows, const int vectors,
+                              const float *weights, int64_t ld, const void *const *values,
+                              int count, int first, int width, float *output, int64_t ldo,
+                              const void *const *ahead, int ahead_bytes) {
+    vec sum[CACHE_ROWS][PANEL_VECTORS];
+#pragma GCC unroll 4
+    for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) {
+            sum[r][v] = vec_load(output + r * ldo + first + v * VECTOR);
+        }
+    }
+    for (int j = 0; j < count; j++) {
+        vec value[PANEL_VECTORS];
+        if (ahead && ahead[j]) {
+            prefetch_row(ahead[j], ahead_bytes);
+        }
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) {
+            value[v] = load_cached(dtype, values[j], first + v * VECTOR, width);
+        }
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++) {
+            const vec weight = vec_set(weights[r * ld + j]);
+#pragma GCC unroll 4
+            for (int v = 0; v < vectors; v++) {
+                sum[r][v] += weight * value[v];
+            }
+        }
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) {
+            vec_store(output + r * ldo + first + v * VECTOR, sum[r][v]);
+        }
+    }
+}
+
+INLINE void cache_values_of(const attn_dtype dtype, const float *weights, int64_t ld, int rows,
+                            const void *const *values, int count, int width, float *output,
+                            int64_t ldo, const void *const *ahead, int ahead_bytes) {
+    for (int r = 0; r < rows;) {
+        const int whole = r + CACHE_ROWS <= rows;
+        const float *w = weights + r * ld;
+        float *o = output + r * ldo;
+        for (int c = 0; c < width;) {
+            const void *const *soon = r == 0 && c == 0 ? ahead : NULL;
+            if (c + PANEL <= width) {
+                if (whole) {
+                    cache_values_tile(dtype, CACHE_ROWS, PANEL_VECTORS, w, ld, values, count, c,
+                                      c + PANEL, o, ldo, soon, ahead_bytes);
+                } else {
+                    cache_values_tile(dtype, 1, PANEL_VECTORS, w, ld, values, count, c, c + PANEL, o,
+                                      ldo, soon, ahead_bytes);
+                }
+                c += PANEL;
+            } else {
+                if (whole) {
+                    cache_values_tile(dtype, CACHE_ROWS, 1, w, ld, values, count, c, width, o, ldo,
+                                      soon, ahead_bytes);
+                } else {
+                    cache_values_tile(dtype, 1, 1, w, ld, values, count, c, width, o, ldo, soon,
+                                      ahead_bytes);
+                }
+                c += VECTOR;
+            }
+        }
+        r += whole ? CACHE_ROWS : 1;
+    }
+}
+
+static void cache_values(attn_dtype dtype, const float *weights, int64_t ld, int rows,
+                         const void *const *values, int count, int width, float *output,
+                         int64_t ldo, const void *const *ahead, int ahead_bytes) {
+    if (dtype == ATTN_F32) {
+        cache_values_of(ATTN_F32, weights, ld, rows, values, count, width, output, ldo, ahead, ahead_bytes);
+    } else if (dtype == ATTN_BF16) {
+        cache_values_of(ATTN_BF16, weights, ld, rows, values, count, width, output, ldo, ahead, ahead_bytes);
+    } else {
+        cache_values_of(ATTN_I8, weights, ld, rows, values, count, width, output, ldo, ahead, ahead_bytes);
+    }
+}
+
+/* --- additive scores ------------------------------------------------------------------- */
+
+static void additive_scores(const row_tile *tiles, int tiles_count, const float *a, int64_t lda,
+                            const float *u, int64_t ldu, const float *v, int width, float *scores,
+                            int64_t ld) {
+    for (int t = 0; t < tiles_count; t++) {
+        for (int r = tiles[t].first; r < tiles[t].first + tiles[t].count; r++) {
+            const float *row = a + r * lda;
+            for (int j = round_down(tiles[t].low); j < round_up(tiles[t].high); j += VECTOR) {
+                vec sum = {0};
+                for (int c = 0; c < width; c++) {
+                    sum += v[c] * vec_tanh(row[c] + vec_load(u + c * ldu + j));
+                }
+                vec_store(scores + r * ld + j, sum);
+            }
+        }
+    }
+}
+
+static void additive_gradient(const row_tile *tiles, int tiles_count, const float *a, int64_t lda,
+                              const float *u, int64_t ldu, const float *v, int width,
+                              const float *d_s, int64_t ld, float *d_a, float *d_u, float *d_v) {
+    for (int t = 0; t < tiles_count; t++) {
+        const int low = round_down(tiles[t].low), high = round_up(tiles[t].high);
+        for (int r = tiles[t].first; r < tiles[t].first + tiles[t].count; r++) {
+            for (int c = 0; c < width; c++) {
+                vec to_a = {0}, to_v = {0};
+                for (int j = low; j < high; j += VECTOR) {
+                    const vec d = vec_load(d_s + r * ld + j);
+                    vec tanh = vec_tanh(a[r * lda + c] + vec_load(u + c * ldu + j));
+                    tanh = vec_select(d == 0.0f, d, tanh); /* hidden keys may hold anything */
+                    const vec g = d * v[c] * (1.0f - tanh * tanh);
+                    vec_store(d_u + c * ldu + j, vec_load(d_u + c * ldu + j) + g);
+                    to_a += g;
+                    to_v += d * tanh;
+                }
+                d_a[r * lda + c] += vec_sum(to_a);
+                d_v[c] += vec_sum(to_v);
+            }
+        }
+    }
+}
+
+#define TILE_KERNELS(label)                                                                     \
+    {                                                                                           \
+        PAIR_KERNELS.name = label, .vector = VECTOR, .panel = PANEL, .load_f32 = load_f32,                  \
+        .load_bf16 = load_bf16, .transpose = transpose, .product_columns = product_columns,     \
+        .product_terms = product_terms, .softmax = softmax, .gradient = gradient,               \
+        .weights = weights, .cache_scores = cache_scores, .cache_values = cache_values,         \
+        .additive_scores = additive_scores, .additive_gradient = additive_gradient,             \
+        .dot = dot, .store_f32 = store_f32, .store_bf16 = store_bf16        \
+    }
+
+#endif

@@ -1,0 +1,225 @@
+/* Vectors of f32 as GCC vector extensions: as wide as the file that includes this is
+ * compiled for (16 lanes with AVX-512, 8 with AVX2, else 4), so that the tile kernels
+ * are written once. Arithmetic is the operators'; only what they cannot say (maximum,
+ * selection, rounding, parts of a vector) is spelled per instruction set here. */
+#ifndef ATTN_ATTENTION_VECTOR_H
+#define ATTN_ATTENTION_VECTOR_H
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+#define VECTOR 16
+#elif defined(__AVX2__)
+#define VECTOR 8
+#else
+#define VECTOR 4
+#endif
+
+/* Columns of a register tile, in vectors: 6 x 4 accumulators where there are 32
+ * registers, 6 x 2 where there are 16. */
+#if defined(__AVX512F__) || defined(__aarch64__)
+#define PANEL_VECTORS 4
+#else
+#define PANEL_VECTORS 2
+#endif
+#define PANEL (VECTOR * PANEL_VECTORS)
+
+typedef float vec __attribute__((vector_size(VECTOR * 4)));
+typedef int32_t ivec __attribute__((vector_size(VECTOR * 4)));
+typedef uint32_t uvec __attribute__((vector_size(VECTOR * 4)));
+
+#define INLINE static inline __attribute__((always_inline, unused))
+
+INLINE vec vec_load(const float *p) {
+    vec v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+INLINE void vec_store(float *p, vec v) {
+    memcpy(p, &v, sizeof v);
+}
+
+INLINE vec vec_set(float x) {
+#if VECTOR == 16
+    return (vec)_mm512_set1_ps(x); /* any bits: x may be two bf16 */
+#else
+    return x - (vec){0};
+#endif
+}
+
+INLINE ivec ivec_set(int32_t x) {
+    return x - (ivec){0};
+}
+
+INLINE uvec uvec_set(uint32_t x) {
+    return x - (uvec){0};
+}
+
+/* 0, 1, 2, ... */
+INLINE ivec ivec_iota(void) {
+#if VECTOR == 16
+    return (ivec){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+#elif VECTOR == 8
+    return (ivec){0, 1, 2, 3, 4, 5, 6, 7};
+#else
+    return (ivec){0, 1, 2, 3};
+#endif
+}
+
+/* mask lanes are -1 or 0 */
+INLINE vec vec_select(ivec mask, vec yes, vec no) {
+#if VECTOR == 16
+    return (vec)_mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i)mask), (__m512)no, (__m512)yes);
+#elif VECTOR == 8
+    return (vec)_mm256_blendv_ps((__m256)no, (__m256)yes, (__m256)mask);
+#else
+    return (vec)((mask & (ivec)yes) | (~mask & (ivec)no));
+#endif
+}
+
+/* The larger one; b where either is not a number. */
+INLINE vec vec_max(vec a, vec b) {
+#if VECTOR == 16
+    return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+#elif VECTOR == 8
+    return (vec)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+    return vec_select(a > b, a, b);
+#endif
+}
+
+INLINE vec vec_min(vec a, vec b) {
+#if VECTOR == 16
+    return (vec)_mm512_min_ps((__m512)a, (__m512)b);
+#elif VECTOR == 8
+    return (vec)_mm256_min_ps((__m256)a, (__m256)b);
+#else
+    return vec_select(a < b, a, b);
+#endif
+}
+
+INLINE vec vec_abs(vec a) {
+    return (vec)((ivec)a & ivec_set(0x7fffffff));
+}
+
+/* Sums and maxima over lanes, always in the order of a binary tree. */
+INLINE float vec_sum(vec v) {
+#if VECTOR == 16
+    return _mm512_reduce_add_ps((__m512)v);
+#else
+    float lane[VECTOR];
+    vec_store(lane, v);
+    for (int half = VECTOR / 2; half; half /= 2) {
+        for (int i = 0; i < half; i++) {
+            lane[i] += lane[i + half];
+        }
+    }
+    return lane[0];
+#endif
+}
+
+INLINE float vec_largest(vec v) {
+#if VECTOR == 16
+    return _mm512_reduce_max_ps((__m512)v);
+#else
+    float lane[VECTOR];
+    vec_store(lane, v);
+    for (int half = VECTOR / 2; half; half /= 2) {
+        for (int i = 0; i < half; i++) {
+            lane[i] = lane[i] > lane[i + half] ? lane[i] : lane[i + half];
+        }
+    }
+    return lane[0];
+#endif
+}
+
+/* The first n lanes, 0 in the others; nothing beyond is read or written. */
+INLINE vec vec_load_part(const float *p, int n) {
+#if VECTOR == 16
+    return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#elif VECTOR == 8
+    return (vec)_mm256_maskload_ps(p, (__m256i)(ivec_iota() < ivec_set(n)));
+#else
+    vec v = {0};
+    for (int i = 0; i < n; i++) {
+        v[i] = p[i];
+    }
+    return v;
+#endif
+}
+
+INLINE void vec_store_part(float *p, vec v, int n) {
+#if VECTOR == 16
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+#elif VECTOR == 8
+    _mm256_maskstore_ps(p, (__m256i)(ivec_iota() < ivec_set(n)), (__m256)v);
+#else
+    for (int i = 0; i < n; i++) {
+        p[i] = v[i];
+    }
+#endif
+}
+
+/* The same from bf16 and from int8. */
+INLINE vec vec_load_bf16(const uint16_t *p) {
+#if VECTOR == 16
+    return (vec)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16);
+#elif VECTOR == 8
+    return (vec)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16);
+#else
+    typedef uint16_t half __attribute__((vector_size(2 * VECTOR)));
+    half h;
+    memcpy(&h, p, sizeof h);
+    return (vec)(__builtin_convertvector(h, uvec) << 16);
+#endif
+}
+
+INLINE vec vec_load_i8(const int8_t *p) {
+#if VECTOR == 16
+    return (vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
+#elif VECTOR == 8
+    return (vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+#else
+    typedef int8_t byte __attribute__((vector_size(VECTOR)));
+    byte b;
+    memcpy(&b, p, sizeof b);
+    return __builtin_convertvector(b, vec);
+#endif
+}
+
+/* 2^x: x = n + f with |f| <= 1/2, a polynomial of degree 6 in f (minimax, relative
+ * error 2e-9 before rounding) and n put into the exponent. 0 from about -127 on (with
+ * AVX-512 -150) and for -inf; not a number stays one. Meant for x <= 127. */
+INLINE vec vec_exp2(vec x) {
+#if VECTOR == 16
+    x = vec_max(vec_set(-200.0f), x);
+    vec n = (vec)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#else
+    x = vec_min(vec_set(128.0f), vec_max(vec_set(-127.0f), x));
+    const vec magic = vec_set(12582912.0f); /* 1.5 * 2^23: the sum's last bits are n */
+    vec biased = x + magic;
+    vec n = biased - magic;
+#endif
+    vec f = x - n;
+    vec p = vec_set(1.535336196e-04f);
+    p = p * f + 1.339887385e-03f;
+    p = p * f + 9.618436918e-03f;
+    p = p * f + 5.550332367e-02f;
+    p = p * f + 2.402264774e-01f;
+    p = p * f + 6.931471825e-01f;
+    p = p * f + 1.0f;
+#if VECTOR == 16
+    return (vec)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
+    ivec exponent = ((ivec)biased - (ivec)magic + 127) << 23;
+    return p * (vec)exponent;
+#endif
+}
+
+#endif

@@ -1,0 +1,298 @@
+/* The passes that look at the weights: all of them written out, or what each key
+ * receives in sum, block by block. */
+#include <math.h>
+#include <string.h>
+
+#include "attention/passes.h"
+#include "attention/reference.h"
+
+enum { WEIGHT_ROWS = 48 };
+
+typedef struct weights_scratch {
+    float *q, *k, *k_panels, *scores, *maximum, *sum, *log_sum_exp;
+    score_row *rows;
+} weights_scratch;
+
+typedef struct weights_call {
+    attention_arrays arrays;
+    float *weights; /* all sequences */
+    float *sums;    /* [heads, tokens_k] */
+} weights_call;
+
+static size_t lay_out(const work_plan *plan, void *base, weights_scratch *s) {
+    scratch_cursor at = {.base = base};
+    const size_t ldq = (size_t)plan->ldq;
+    s->q = scratch_take(&at, WEIGHT_ROWS * ldq, sizeof(float));
+    s->k = scratch_take(&at, BLOCK_KEYS * ldq, sizeof(float));
+    s->k_panels = scratch_take(&at, BLOCK_KEYS * ldq, sizeof(float));
+    s->scores = scratch_take(&at, WEIGHT_ROWS * BLOCK_KEYS, sizeof(float));
+    s->maximum = scratch_take(&at, WEIGHT_ROWS, sizeof(float));
+    s->sum = scratch_take(&at, WEIGHT_ROWS, sizeof(float));
+    s->log_sum_exp = scratch_take(&at, WEIGHT_ROWS, sizeof(float));
+    s->rows = scratch_take(&at, WEIGHT_ROWS, sizeof(score_row));
+    return at.used;
+}
+
+/* Rows from .. from + count of the task are loaded with what their scores need. */
+static void load_queries(const work_plan *plan, const work_task *task, const attention_arrays *a,
+                         int64_t from, int count, weights_scratch *s) {
+    const problem_t *p = plan->problem;
+    const void *source[WEIGHT_ROWS];
+    int32_t positions[WEIGHT_ROWS];
+    for (int n = 0; n < count; n++) {
+        const int64_t i = (from + n) / plan->group;
+        const int64_t head = task->kv_head * plan->group + (from + n) % plan->group;
+        source[n] = query_row(p, &task->sequence, a->q, p->q, i, head);
+        positions[n] = (int32_t)(i + task->sequence.shift);
+        s->maximum[n] = -INFINITY;
+        s->sum[n] = 0;
+    }
+    load_rows(plan, source, count, (int)p->d, s->q, plan->ldq, ROW_QUERY, positions);
+}
+
+static void load_keys(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t first,
+                      int keys, weights_scratch *s) {
+    const problem_t *p = plan->problem;
+    const void *source[BLOCK_KEYS];
+    const float *rows[BLOCK_KEYS] = {0};
+    int32_t positions[BLOCK_KEYS];
+    for (int j = 0; j < keys; j++) {
+        source[j] = key_row(p, &task->sequence, a->k, p->k, first + j, task->kv_head);
+        rows[j] = s->k + j * plan->ldq;
+        positions[j] = (int32_t)(first + j);
+    }
+    load_rows(plan, source, keys, (int)p->d, s->k, plan->ldq, ROW_KEY, positions);
+    plan->tile->transpose(rows, keys, (int)p->d, s->k_panels);
+}
+
+/* The tiles of the loaded rows against the loaded keys, scores made. */
+static int make_scores(const work_plan *plan, const work_task *task, int64_t from, int count, int64_t first,
+                       int keys, weights_scratch *s, row_tile *tiles) {
+    const problem_t *p = plan->problem;
+    for (int n = 0; n < count; n++) {
+        int64_t low, high;
+        problem_visible(p, &task->sequence, (from + n) / plan->group, &low, &high);
+        fill_score_row(plan, task, from + n, low, high, first, keys, s->rows + n);
+    }
+    const int made = cut_tiles(s->rows, count, tiles);
+    plan->tile->product_columns(tiles, made, s->q, plan->ldq, (int)p->d, s->k_panels, keys,
+                                s->scores, BLOCK_KEYS);
+    return made;
+}
+
+static int block_keys(const work_task *task, int64_t first) {
+    const int64_t left = task->sequence.length - first;
+    return (int)(left < BLOCK_KEYS ? left : BLOCK_KEYS);
+}
+
+/* --- weights ---------------------------------------------------------------------- */
+
+static float *weight_row(const work_plan *plan, const work_task *task, const weights_call *call, int64_t r) {
+    const problem_t *p = plan->problem;
+    const int64_t head = task->kv_head * plan->group + r % plan->group;
+    int64_t origin = 0;
+    for (int64_t b = 0; b < task->sequence.index && problem_packed(p); b++) {
+        const sequence_view before = problem_sequence(p, b);
+        origin += p->heads * before.queries * before.keys;
+    }
+    if (!problem_packed(p)) {
+        origin = task->sequence.index * p->heads * p->queries * p->keys;
+    }
+    return call->weights + origin +
+           (head * task->sequence.queries + r / plan->group) * task->sequence.keys;
+}
+
+/* Two rounds over the keys: the rows' maxima and sums, then the weights. */
+static void weights_rows(const work_plan *plan, const work_task *task, const weights_call *call, int64_t from,
+                         int count, weights_scratch *s) {
+    const tile_kernels *tile = plan->tile;
+    const problem_t *p = plan->problem;
+    row_tile tiles[WEIGHT_ROWS / TILE_ROWS];
+    score_rule rule = plan->rule;
+    rule.drop_below = 0;
+    float *target[WEIGHT_ROWS];
+    load_queries(plan, task, &call->arrays, from, count, s);
+    for (int n = 0; n < count; n++) {
+        target[n] = n && (from + n) % plan->group
+                        ? target[n - 1] + task->sequence.queries * task->sequence.keys
+                        : weight_row(plan, task, call, from + n);
+        memset(target[n], 0, (size_t)task->sequence.keys * sizeof(float));
+    }
+    for (int64_t first = 0; first < task->sequence.length; first += BLOCK_KEYS) {
+        const int keys = block_keys(task, first);
+        load_keys(plan, task, &call->arrays, first, keys, s);
+        const int made = make_scores(plan, task, from, count, first, keys, s, tiles);
+        tile->softmax(tiles, made, s->rows, &rule, first, s->scores, BLOCK_KEYS, s->maximum, s->sum,
+                      s->q, 0, 0);
+    }
+    for (int n = 0; n < count; n++) {
+        const float unit = plan->rule.modified ? 1.0f : 1.44269504f;
+        if (p->sinks) {
+            const int64_t head = task->kv_head * plan->group + (from + n) % plan->group;
+            const float m = s->maximum[n] / unit, sink = p->sinks[head];
+            const float most = m > sink ? m : sink;
+            s->sum[n] = (m == -INFINITY ? 0 : s->sum[n] * expf(m - most)) +
+                        (sink == -INFINITY ? 0 : expf(sink - most));
+            s->maximum[n] = most * unit;
+        }
+        /* the maximum alone goes into the exponent; dividing by the sum keeps scores of
+         * any size */
+        s->log_sum_exp[n] = s->maximum[n] == -INFINITY ? INFINITY : s->maximum[n];
+    }
+    for (int64_t first = 0; first < task->sequence.length; first += BLOCK_KEYS) {
+        const int keys = block_keys(task, first);
+        load_keys(plan, task, &call->arrays, first, keys, s);
+        const int made = make_scores(plan, task, from, count, first, keys, s, tiles);
+        tile->weights(tiles, made, s->rows, &plan->rule, s->scores, BLOCK_KEYS, s->log_sum_exp);
+        for (int n = 0; n < count; n++) {
+            const int64_t head = task->kv_head * plan->group + (from + n) % plan->group;
+            const dropout_row keys_of_row = dropout_row_keys(
+                dropout_head_key(p->dropout_seed, p->dropout_first_sequence + task->sequence.index,
+                                 head), (from + n) / plan->group);
+            const float factor = plan->rule.keep_scale / s->sum[n];
+            for (int j = s->rows[n].low; j < s->rows[n].high; j++) {
+                const int drops = plan->rule.drop_below &&
+                                  dropout_bits(keys_of_row, first + j) < plan->rule.drop_below;
+                const float weight = s->scores[n * BLOCK_KEYS + j];
+                target[n][first + j] = drops || weight == 0 ? 0 : weight * factor;
+            }
+        }
+    }
+}
+
+static void weights_task(const work_plan *plan, const work_task *task, void *context, void *scratch) {
+    const weights_call *call = context;
+    weights_scratch s;
+    if (task->sequence.keys == 0) {
+        return;
+    }
+    if (!plan->tile || plan->problem->score == ATTN_SCORE_LINEAR) {
+        for (int64_t r = task->first; r < task->first + task->count; r++) {
+            reference_weights(plan, task, &call->arrays, r / plan->group,
+                              task->kv_head * plan->group + r % plan->group,
+                              weight_row(plan, task, call, r));
+        }
+        return;
+    }
+    lay_out(plan, scratch, &s);
+    for (int64_t from = task->first; from < task->first + task->count; from += WEIGHT_ROWS) {
+        const int64_t left = task->first + task->count - from;
+        weights_rows(plan, task, call, from, (int)(left < WEIGHT_ROWS ? left : WEIGHT_ROWS), &s);
+    }
+}
+
+static size_t weights_scratch_size(const work_plan *plan) {
+    weights_scratch s;
+    return plan->tile ? lay_out(plan, NULL, &s) : 64;
+}
+
+size_t weights_workspace(const work_plan *plan) {
+    return plan_workspace(weights_scratch_size(plan));
+}
+
+attn_status attn_attention_weights(const attn_attention_problem *p, const void *q, const void *k,
+                                   float *weights, void *workspace, size_t workspace_size) {
+    work_plan plan;
+    attn_status status = plan_make(&plan, p, 0);
+    if (status) {
+        return status;
+    }
+    if ((plan.size.q_tokens && !q) || (plan.size.k_tokens && !k) ||
+        (plan.size.q_tokens && plan.size.k_tokens && !weights)) {
+        return fail(ATTN_ERROR_ARGUMENT, "attention: q, k or weights is NULL");
+    }
+    weights_call call = {.arrays = {.q = q, .k = k}, .weights = weights};
+    return plan_run(&plan, CHUNK_ROWS, weights_task, &call, workspace, workspace_size,
+                    weights_scratch_size(&plan));
+}
+
+/* --- column sums ------------------------------------------------------------------- */
+
+static void sums_task(const work_plan *plan, const work_task *task, void *context, void *scratch) {
+    const weights_call *call = context;
+    const problem_t *p = plan->problem;
+    const tile_kernels *tile = plan->tile;
+    weights_scratch s;
+    row_tile tiles[WEIGHT_ROWS / TILE_ROWS];
+    lay_out(plan, scratch, &s);
+    for (int64_t g = 0; g < plan->group; g++) {
+        memset(call->sums + (task->kv_head * plan->group + g) * plan->size.k_tokens +
+                   task->sequence.k_first, 0, (size_t)task->sequence.keys * sizeof(float));
+    }
+    for (int64_t first = 0; first < task->sequence.length; first += BLOCK_KEYS) {
+        const int keys = block_keys(task, first);
+        load_keys(plan, task, &call->arrays, first, keys, &s);
+        for (int64_t from = 0; from < task->count; from += WEIGHT_ROWS) {
+            const int64_t left = task->count - from;
+            const int count = (int)(left < WEIGHT_ROWS ? left : WEIGHT_ROWS);
+            load_queries(plan, task, &call->arrays, from, count, &s);
+            const int made = make_scores(plan, task, from, count, first, keys, &s, tiles);
+            for (int n = 0; n < count; n++) {
+                const int64_t head = task->kv_head * plan->group + (from + n) % plan->group;
+                const float l = call->arrays.saved_log_sum_exp[head * plan->size.q_tokens +
+                                                               task->sequence.q_first +
+                                                               (from + n) / plan->group];
+                s.log_sum_exp[n] = l == -INFINITY ? INFINITY
+                                   : plan->rule.modified ? l : l * 1.44269504f;
+            }
+            tile->weights(tiles, made, s.rows, &plan->rule, s.scores, BLOCK_KEYS, s.log_sum_exp);
+            for (int n = 0; n < count; n++) {
+                const int64_t head = task->kv_head * plan->group + (from + n) % plan->group;
+                float *sums = call->sums + head * plan->size.k_tokens + task->sequence.k_first + first;
+                for (int j = s.rows[n].low; j < s.rows[n].high; j++) {
+                    sums[j] += s.scores[n * BLOCK_KEYS + j];
+                }
+            }
+        }
+    }
+    (void)p;
+}
+
+static void sums_reference_task(const work_plan *plan, const work_task *task, void *context, void *scratch) {
+    const weights_call *call = context;
+    float *row = scratch;
+    for (int64_t r = 0; r < task->count || r < plan->group; r++) {
+        const int64_t head = task->kv_head * plan->group + r % plan->group;
+        float *sums = call->sums + head * plan->size.k_tokens + task->sequence.k_first;
+        if (r < plan->group) {
+            memset(sums, 0, (size_t)task->sequence.keys * sizeof(float));
+        }
+        if (r < task->count) {
+            reference_weights(plan, task, &call->arrays, r / plan->group, head, row);
+            for (int64_t j = 0; j < task->sequence.keys; j++) {
+                sums[j] += row[j];
+            }
+        }
+    }
+}
+
+static int by_blocks(const work_plan *plan) {
+    return plan->tile && plan->problem->score != ATTN_SCORE_LINEAR;
+}
+
+static size_t sums_scratch_size(const work_plan *plan) {
+    weights_scratch s;
+    return by_blocks(plan) ? lay_out(plan, NULL, &s) : (size_t)plan->size.most_keys * sizeof(float) + 64;
+}
+
+size_t column_sums_workspace(const work_plan *plan) {
+    return plan_workspace(sums_scratch_size(plan));
+}
+
+attn_status attn_attention_column_sums(const attn_attention_problem *p, const void *q,
+                                       const void *k, const float *log_sum_exp, float *sums,
+                                       void *workspace, size_t workspace_size) {
+    work_plan plan;
+    attn_status status = plan_make(&plan, p, 0);
+    if (status) {
+        return status;
+    }
+    if ((plan.size.q_tokens && (!q || !log_sum_exp)) || (plan.size.k_tokens && (!k || !sums))) {
+        return fail(ATTN_ERROR_ARGUMENT, "attention: q, k, log_sum_exp or sums is NULL");
+    }
+    plan.rule.drop_below = 0;
+    plan.rule.keep_scale = 1.0f;
+    weights_call call = {.arrays = {.q = q, .k = k, .saved_log_sum_exp = log_sum_exp}, .sums = sums};
+    return plan_run(&plan, 0, by_blocks(&plan) ? sums_task : sums_reference_task, &call, workspace,
+                    workspace_size, sums_scratch_size(&plan));
+}

@@ -1,0 +1,27 @@
+/* The tokenizer's fields, for tokenizer.c and tokenizer_files.c alone. */
+#ifndef ATTN_DATA_TOKENIZER_PRIVATE_H
+#define ATTN_DATA_TOKENIZER_PRIVATE_H
+
+#include "data/sentencepiece_shim.h"
+#include "data/tokenizer.h"
+#include "data/vocabulary.h"
+
+typedef struct sentencepiece_file {
+    char *bytes; /* the file's content, kept so that it is saved as it came */
+    size_t size;
+    sentencepiece_model *model;
+} sentencepiece_file;
+
+struct tokenizer {
+    tokenizer_kind kind;
+    bool join_continuation;
+    vocabulary pieces;
+    char **display; /* [pieces.size]; NULL where the piece itself can be shown */
+    int32_t eos, unk, pad;
+    sentencepiece_file side[2]; /* SentencePiece; the sides of a joint model are equal */
+};
+
+/* Finds </s>, <unk> and <pad> in t->pieces and makes the displayable pieces. */
+attn_status tokenizer_finish(tokenizer *t, const char *name);
+
+#endif

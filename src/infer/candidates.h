@@ -1,0 +1,21 @@
+/* Logits to the likeliest continuations: softmax over the vocabulary and top-k. */
+#ifndef ATTN_INFER_CANDIDATES_H
+#define ATTN_INFER_CANDIDATES_H
+
+#include "infer/beam.h"
+#include "tensor/rows.h"
+
+/* The `wanted` likeliest tokens of one row of logits [vocabulary], without token `never`,
+ * best first, lower tokens first among equals; returns their number. log_probability of
+ * each is `base` + log softmax. The logits are overwritten. NaN is no candidate. */
+int candidates_of_row(const row_kernels *rows, float *logits, int64_t vocabulary, int32_t never, double base,
+                      int32_t row, int wanted, candidate *out);
+
+/* The one candidate `token`. */
+candidate candidate_of_token(const row_kernels *rows, float *logits, int64_t vocabulary, int32_t token, double base,
+                             int32_t row);
+
+/* Sorts by candidate_precedes. */
+void candidates_sort(candidate *list, int count);
+
+#endif

@@ -1,0 +1,231 @@
+/* Reads the weights of every layer and head while a translation is decoded anew in one
+ * pass: the tape's probe is told of each attention (tensor/tape.h). */
+#include "infer/explain.h"
+
+#include <string.h>
+
+#include "infer/translate.h"
+
+static const char WORD_START[] = "\xE2\x96\x81"; /* U+2581, SentencePiece's space */
+
+static attn_status take_weights(void *context, const char *part, int64_t sequence, int64_t heads, int64_t queries,
+                                int64_t keys, const float *weights) {
+    attn_explanation *e = context;
+    (void)sequence;
+    static const char *const FORMATS[ATTENTION_KINDS] = {"encoder.%d.self", "decoder.%d.self", "decoder.%d.cross"};
+    for (int kind = 0; kind < ATTENTION_KINDS; kind++) {
+        for (int layer = 0; layer < e->layers[kind]; layer++) {
+            char name[32];
+            (void)snprintf(name, sizeof name, FORMATS[kind], layer);
+            if (strcmp(name, part) == 0) {
+                size_t count = (size_t)(heads * queries * keys);
+                float *copy = memory_allocate_raw(count, sizeof *copy);
+                if (!copy) {
+                    return ATTN_ERROR_MEMORY;
+                }
+                memcpy(copy, weights, count * sizeof *copy);
+                memory_free(e->weights[kind][layer].values);
+                e->weights[kind][layer] = (layer_weights){heads, queries, keys, copy};
+                return ATTN_OK;
+            }
+        }
+    }
+    return ATTN_OK;
+}
+
+/* A piece for a person: where a word starts there is a space in front. */
+static char *shown_piece(const tokenizer *t, int32_t id) {
+    const char *piece = tokenizer_piece(t, id);
+    size_t mark = strncmp(piece, WORD_START, strlen(WORD_START)) == 0 ? strlen(WORD_START) : 0;
+    int word = tokenizer_get_kind(t) == TOKENIZER_WHITESPACE && id != tokenizer_eos(t);
+    if (!mark && !word) {
+        return memory_copy_string(piece);
+    }
+    char *text = memory_allocate_raw(strlen(piece) + 2, 1);
+    if (text) {
+        text[0] = ' ';
+        memcpy(text + 1, piece + mark, strlen(piece) - mark + 1);
+    }
+    return text;
+}
+
+static attn_status list_tokens(const tokenizer *t, const int32_t *ids, size_t count, token_list *list) {
+    list->texts = memory_allocate(count, sizeof *list->texts);
+    for (size_t i = 0; i < count && list->texts; i++) {
+        list->texts[i] = shown_piece(t, ids[i]);
+        if (!list->texts[i]) {
+            return ATTN_ERROR_MEMORY;
+        }
+        list->count++;
+    }
+    return list->texts ? ATTN_OK : ATTN_ERROR_MEMORY;
+}
+
+/* The target's ids with </s>: those of the given text, or the best translation's. */
+static attn_status find_target(const attn_model *model, const id_buffer *source, const char *target,
+                               const search_options *options, id_buffer *ids) {
+    int32_t eos = model->transformer->config.eos_token_id;
+    if (target) {
+        size_t positions = (size_t)model->transformer->config.max_position_embeddings;
+        attn_status status = encode_text(model->tokenizer, TOKENIZER_TARGET, positions, target, ids, NULL);
+        return status ? status : ids->count ? ATTN_OK : fail(ATTN_ERROR_ARGUMENT, "the given translation is blank");
+    }
+    const size_t offsets[] = {0, source->count};
+    hypothesis_list list = {0};
+    attn_status status = search(model->searcher, source->ids, offsets, 1, options, &list);
+    if (!status) {
+        const hypothesis *best = &list.items[0];
+        status = memory_grow(&ids->ids, &ids->capacity, (size_t)best->count + 1, sizeof *ids->ids);
+        if (!status) {
+            memcpy(ids->ids, best->ids, (size_t)best->count * sizeof *ids->ids);
+            ids->ids[best->count] = eos;
+            ids->count = (size_t)best->count + 1;
+        }
+    }
+    hypothesis_list_release(&list);
+    return status;
+}
+
+/* One pass over the pair with the probe on. */
+static attn_status collect(const attn_model *model, const id_buffer *source, const id_buffer *target,
+                           attn_explanation *e) {
+    tape *t = searcher_borrow_tape(model->searcher);
+    int32_t *inputs = memory_allocate_raw(target->count, sizeof *inputs);
+    attn_status status = t && inputs ? ATTN_OK : ATTN_ERROR_MEMORY;
+    if (!status) {
+        const int32_t source_offsets[] = {0, (int32_t)source->count}, target_offsets[] = {0, (int32_t)target->count};
+        packing from = {source_offsets, 1}, to = {target_offsets, 1};
+        inputs[0] = model->transformer->config.decoder_start_token_id;
+        memcpy(inputs + 1, target->ids, (target->count - 1) * sizeof *inputs);
+        t->probe = (attention_probe){take_weights, e};
+        tensor *memory = transformer_encode(t, model->transformer, source->ids, from);
+        (void)transformer_decode(t, model->transformer, inputs, to, memory, from);
+        t->probe = (attention_probe){0};
+        status = t->status;
+    }
+    memory_free(inputs);
+    searcher_return_tape(model->searcher, t);
+    return status;
+}
+
+attn_status attn_explain(const attn_model *model, const char *text, const char *target,
+                         const attn_translate_options *options, attn_explanation **explanation) {
+    attn_translate_options standard;
+    search_options searching;
+    char changed[CHANGE_ROOM];
+    if (!model || !text || !explanation) {
+        return fail(ATTN_ERROR_ARGUMENT, "a model, a text and a place for the explanation were expected");
+    }
+    *explanation = NULL;
+    attn_translate_options_defaults(&standard);
+    options = options ? options : &standard;
+    attn_status status = translate_options_check(options, &searching);
+    if (status) {
+        return status;
+    }
+    attn_explanation *e = memory_allocate(1, sizeof *e);
+    if (!e) {
+        return ATTN_ERROR_MEMORY;
+    }
+    const model_config *config = &model->transformer->config;
+    e->layers[ATTN_ENCODER_SELF] = config->encoder_layers;
+    e->layers[ATTN_DECODER_SELF] = e->layers[ATTN_DECODER_CROSS] = config->decoder_layers;
+    for (int kind = 0; kind < ATTENTION_KINDS && !status; kind++) {
+        e->weights[kind] = memory_allocate((size_t)e->layers[kind], sizeof *e->weights[kind]);
+        status = e->weights[kind] ? ATTN_OK : ATTN_ERROR_MEMORY;
+    }
+    id_buffer source = {0}, ids = {0};
+    status = status ? status
+                    : encode_text(model->tokenizer, TOKENIZER_SOURCE, (size_t)config->max_position_embeddings, text,
+                                  &source, changed);
+    if (!status && source.count == 0) {
+        status = fail(ATTN_ERROR_ARGUMENT, "the text is blank: there is nothing to look at");
+    }
+    if (!status && changed[0] && options->warn) {
+        options->warn(options->context, 1, changed);
+    }
+    status = status ? status : find_target(model, &source, target, &searching, &ids);
+    status = status ? status : collect(model, &source, &ids, e);
+    status = status ? status : list_tokens(model->tokenizer, source.ids, source.count, &e->source);
+    status = status ? status : list_tokens(model->tokenizer, ids.ids, ids.count, &e->target);
+    status = status ? status : tokenizer_decode(model->tokenizer, ids.ids, ids.count, &e->text);
+    id_buffer_release(&source);
+    id_buffer_release(&ids);
+    if (status) {
+        attn_explanation_free(e);
+        return status;
+    }
+    *explanation = e;
+    return ATTN_OK;
+}
+
+static void free_tokens(token_list *list) {
+    for (size_t i = 0; i < list->count; i++) {
+        memory_free(list->texts[i]);
+    }
+    memory_free(list->texts);
+}
+
+void attn_explanation_free(attn_explanation *explanation) {
+    if (!explanation) {
+        return;
+    }
+    for (int kind = 0; kind < ATTENTION_KINDS; kind++) {
+        for (int layer = 0; layer < explanation->layers[kind] && explanation->weights[kind]; layer++) {
+            memory_free(explanation->weights[kind][layer].values);
+        }
+        memory_free(explanation->weights[kind]);
+    }
+    free_tokens(&explanation->source);
+    free_tokens(&explanation->target);
+    memory_free(explanation->text);
+    memory_free(explanation);
+}
+
+/* --- reading ------------------------------------------------------------------- */
+
+attn_status attn_explanation_weights(const attn_explanation *e, attn_attention_kind kind, int layer,
+                                     const float **weights, int64_t *heads, int64_t *queries, int64_t *keys) {
+    if (!e || (int)kind < 0 || (int)kind >= ATTENTION_KINDS || layer < 0 || layer >= e->layers[kind]) {
+        return fail(ATTN_ERROR_ARGUMENT, "there is no layer %d of attention kind %d", layer, (int)kind);
+    }
+    const layer_weights *w = &e->weights[kind][layer];
+    *weights = w->values;
+    *heads = w->heads;
+    *queries = w->queries;
+    *keys = w->keys;
+    return ATTN_OK;
+}
+
+int attn_explanation_layers(const attn_explanation *e, attn_attention_kind kind) {
+    return e && (int)kind >= 0 && (int)kind < ATTENTION_KINDS ? e->layers[kind] : 0;
+}
+
+size_t attn_explanation_tokens(const attn_explanation *e, int source) {
+    return source ? e->source.count : e->target.count;
+}
+
+const char *attn_explanation_token(const attn_explanation *e, int source, size_t i) {
+    const token_list *list = source ? &e->source : &e->target;
+    return i < list->count ? list->texts[i] : NULL;
+}
+
+const char *attn_explanation_text(const attn_explanation *e) {
+    return e->text;
+}
+
+const char *explanation_label(const attn_explanation *e, attn_attention_kind kind, int keys, int64_t i) {
+    if (kind == ATTN_ENCODER_SELF || (kind == ATTN_DECODER_CROSS && keys)) {
+        return e->source.texts[i];
+    }
+    if (keys) {
+        return i == 0 ? "<start>" : e->target.texts[i - 1];
+    }
+    return e->target.texts[i];
+}
+
+const char *explanation_kind_name(attn_attention_kind kind) {
+    static const char *const NAMES[ATTENTION_KINDS] = {"encoder self-attention", "decoder self-attention",
+                                                       "cross-attention"};
+    return NAMES[kind];
+}

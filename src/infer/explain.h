@@ -1,0 +1,36 @@
+/* A translation with all its attention weights, as explain.c collects them and
+ * explain_*.c draw them. */
+#ifndef ATTN_INFER_EXPLAIN_H
+#define ATTN_INFER_EXPLAIN_H
+
+#include "infer/model.h"
+
+/* Weights of one layer: [heads, queries, keys]. */
+typedef struct layer_weights {
+    int64_t heads, queries, keys;
+    float *values;
+} layer_weights;
+
+/* Tokens for display: '\u2581' made a space where a word starts, </s> as it is. */
+typedef struct token_list {
+    char **texts;
+    size_t count;
+} token_list;
+
+enum { ATTENTION_KINDS = 3 };
+
+struct attn_explanation {
+    char *text;             /* the translation */
+    token_list source, target;
+    int layers[ATTENTION_KINDS];
+    layer_weights *weights[ATTENTION_KINDS]; /* [layers] */
+};
+
+/* The labels of a kind's queries (0) or keys (1): `i`-th; the start token for i = 0 of
+ * the decoder's self-attention keys. */
+const char *explanation_label(const attn_explanation *e, attn_attention_kind kind, int keys, int64_t i);
+
+/* "encoder self-attention", ... */
+const char *explanation_kind_name(attn_attention_kind kind);
+
+#endif

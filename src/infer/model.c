@@ -1,0 +1,186 @@
+/* Opening a model folder, and saying what it holds. */
+#include "infer/model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "model/folder.h"
+#include "model/safetensors.h"
+
+/* The vocabulary's ids must be rows of the embedding, and the special ids the same. */
+static attn_status check_agreement(const attn_model *m) {
+    const model_config *c = &m->transformer->config;
+    size_t pieces = tokenizer_vocabulary_size(m->tokenizer);
+    if (pieces > (size_t)c->vocab_size) {
+        return fail(ATTN_ERROR_FORMAT, "%s: vocab.json has %zu pieces, the model's vocab_size is %d", m->directory, pieces,
+                    c->vocab_size);
+    }
+    if (tokenizer_eos(m->tokenizer) != c->eos_token_id) {
+        return fail(ATTN_ERROR_FORMAT, "%s: </s> is %d in vocab.json, eos_token_id is %d in config.json", m->directory,
+                    tokenizer_eos(m->tokenizer), c->eos_token_id);
+    }
+    return ATTN_OK;
+}
+
+attn_status attn_model_load(const char *directory, attn_model **model) {
+    if (!model) {
+        return fail(ATTN_ERROR_ARGUMENT, "there is no place for the loaded model: a pointer was expected");
+    }
+    *model = NULL;
+    if (!directory) {
+        return fail(ATTN_ERROR_ARGUMENT, "no model folder was given");
+    }
+    attn_model *m = memory_allocate(1, sizeof *m);
+    if (!m) {
+        return ATTN_ERROR_MEMORY;
+    }
+    m->directory = memory_copy_string(directory);
+    attn_status status = m->directory ? ATTN_OK : ATTN_ERROR_MEMORY;
+    status = status ? status : transformer_load(directory, (transformer_purpose){0, ELEMENT_F32}, &m->transformer);
+    status = status ? status : tokenizer_load(directory, &m->tokenizer);
+    status = status ? status : check_agreement(m);
+    status = status ? status : searcher_new(m->transformer, &m->searcher);
+    if (status) {
+        attn_model_free(m);
+        return status;
+    }
+    *model = m;
+    return ATTN_OK;
+}
+
+void attn_model_free(attn_model *model) {
+    if (model) {
+        searcher_free(model->searcher);
+        tokenizer_free(model->tokenizer);
+        transformer_free(model->transformer);
+        memory_free(model->directory);
+        memory_free(model);
+    }
+}
+
+/* --- describing ---------------------------------------------------------------- */
+
+static int64_t parameters_under(const transformer *model, const char *prefix) {
+    int64_t count = 0;
+    for (size_t i = 0; i < model->parameters.count; i++) {
+        const named_parameter *p = &model->parameters.list[i];
+        if (strncmp(p->name, prefix, strlen(prefix)) == 0) {
+            count += p->where.rows * p->where.columns;
+        }
+    }
+    return count;
+}
+
+/* 1234567 as "1,234,567". */
+static const char *grouped(int64_t value, char text[32]) {
+    char digits[24];
+    int length = snprintf(digits, sizeof digits, "%lld", (long long)value), out = 0;
+    for (int i = 0; i < length; i++) {
+        if (i > 0 && (length - i) % 3 == 0) {
+            text[out++] = ',';
+        }
+        text[out++] = digits[i];
+    }
+    text[out] = '\0';
+    return text;
+}
+
+static const char *activation_name(model_activation kind) {
+    return kind == MODEL_RELU ? "relu" : kind == MODEL_SWISH ? "swish" : "gelu";
+}
+
+/* "0.0050000000000000001 inverse square root" as "0.005 inverse square root". */
+static void print_numbers(FILE *out, const char *text) {
+    while (*text) {
+        char *end;
+        double number = strtod(text, &end);
+        if (end == text) {
+            for (; *text; text++) { /* a file may hold anything, a terminal obeys it */
+                (void)fputc((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text, out);
+            }
+            return;
+        }
+        (void)fprintf(out, "%.10g", number);
+        text = end;
+        if (*text == ' ') {
+            (void)fputc(*text++, out);
+        }
+    }
+}
+
+/* What training left in the weights' metadata. */
+static attn_status describe_training(const attn_model *m, FILE *out) {
+    safetensors *file = NULL;
+    char *path = file_join(m->directory, FOLDER_WEIGHTS);
+    attn_status status = path ? safetensors_open(path, &file) : ATTN_ERROR_MEMORY;
+    memory_free(path);
+    if (status) {
+        return status;
+    }
+    static const struct { const char *key, *label; } ROWS[] = {
+        {"run.updates", "updates"},
+        {"run.epochs", "epochs"},
+        {"run.training_pairs", "training pairs"},
+        {"run.validation_loss", "validation loss"},
+        {"run.validation_accuracy", "validation accuracy"},
+        {"run.validation_bleu", "validation BLEU"},
+        {"run.averaged_models", "mean of models"},
+        {"course.rate", "learning rate"},
+        {"course.optimizer", "optimizer"},
+        {"course.adam", "Adam: betas, epsilon"},
+        {"course.momentum", "momentum"},
+        {"course.weight_decay", "weight decay"},
+        {"course.label_smoothing", "label smoothing"},
+        {"course.batch_tokens", "tokens an update"},
+        {"course.clip", "gradient clipped at"},
+        {"course.average", "average of weights"},
+        {"course.precision", "products in"},
+        {"course.seed", "seed"}};
+    int any = 0;
+    for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++) {
+        const char *value = safetensors_metadata_value(file, ROWS[i].key);
+        if (value) {
+            (void)fprintf(out, "%s  %-22s", any ? "" : "training\n", ROWS[i].label);
+            print_numbers(out, value);
+            (void)fputc('\n', out);
+            any = 1;
+        }
+    }
+    if (!any) {
+        (void)fputs("training\n  the weights do not say how they were trained\n", out);
+    }
+    safetensors_close(file);
+    return ATTN_OK;
+}
+
+attn_status attn_model_describe(const attn_model *model, FILE *out) {
+    if (!model || !out) {
+        return fail(ATTN_ERROR_ARGUMENT, "a model and a stream were expected");
+    }
+    const transformer *t = model->transformer;
+    const model_config *c = &t->config;
+    char a[32], b[32], d[32], e[32];
+    (void)fprintf(out, "%s\n\narchitecture\n", model->directory);
+    (void)fprintf(out, "  Transformer (MarianMT), encoder and decoder, post-norm, sinusoidal positions\n");
+    (void)fprintf(out, "  layers                %d encoder + %d decoder\n", c->encoder_layers, c->decoder_layers);
+    (void)fprintf(out, "  width                 %d\n", c->d_model);
+    (void)fprintf(out, "  heads                 %d encoder, %d decoder\n", c->encoder_attention_heads,
+                  c->decoder_attention_heads);
+    (void)fprintf(out, "  feed-forward          %d encoder, %d decoder, %s\n", c->encoder_ffn_dim, c->decoder_ffn_dim,
+                  activation_name(c->activation_function));
+    (void)fprintf(out, "  positions             %d\n", c->max_position_embeddings);
+    (void)fprintf(out, "  beams, longest        %d, %d tokens\n", c->num_beams, c->max_length);
+    int64_t embedding = t->embedding.rows * t->embedding.columns + t->logits_bias.columns;
+    (void)fprintf(out, "\nparameters\n  all                   %s\n  embedding and bias    %s\n  encoder               %s\n"
+                  "  decoder               %s\n",
+                  grouped(parameters_count(&t->parameters), a), grouped(embedding, b),
+                  grouped(parameters_under(t, "model.encoder."), d), grouped(parameters_under(t, "model.decoder."), e));
+    (void)fprintf(out, "\nvocabulary\n  pieces                %s\n  tokenizer             %s\n",
+                  grouped((int64_t)tokenizer_vocabulary_size(model->tokenizer), a),
+                  tokenizer_get_kind(model->tokenizer) == TOKENIZER_WHITESPACE ? "whitespace" : "SentencePiece");
+    (void)fprintf(out, "  </s>, <unk>, <pad>    %d, %d, %d\n\n", tokenizer_eos(model->tokenizer),
+                  tokenizer_unk(model->tokenizer), tokenizer_pad(model->tokenizer));
+    attn_status status = describe_training(model, out);
+    return status ? status : ferror(out) ? fail(ATTN_ERROR_FILE, "the description could not be written") : ATTN_OK;
+}

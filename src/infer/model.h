@@ -1,0 +1,18 @@
+/* A loaded model: the Transformer, its tokenizer and what searches with them. */
+#ifndef ATTN_INFER_MODEL_H
+#define ATTN_INFER_MODEL_H
+
+#include <attn/attn.h>
+
+#include "data/tokenizer.h"
+#include "infer/search.h"
+#include "model/transformer.h"
+
+struct attn_model {
+    char *directory;
+    transformer *transformer;
+    tokenizer *tokenizer;
+    searcher *searcher;
+};
+
+#endif

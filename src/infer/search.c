@@ -1,0 +1,408 @@
+/* A search: the sentences wait in a queue, longest first; each thread takes some, encodes
+ * them together and steps all its living hypotheses at once. When half of its sentences
+ * have left it takes more, so steps stay wide. Nothing that a thread computes for one
+ * sentence depends on the others: rows of packed products, of normalisation and of
+ * attention are independent (tests/infer/test_search.c holds this to the bit). */
+#include "infer/search.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "infer/beam.h"
+#include "infer/candidates.h"
+#include "infer/step.h"
+
+enum { MOST_ROWS = 192, LOGIT_BLOCK = 32, SENTENCE_ROOM = 512 };
+
+/* --- one search: sentences waiting, and the threads that take them -------------- */
+
+typedef struct waiting_sentences {
+    searcher *s;
+    const int32_t *ids;
+    const size_t *offsets;
+    const search_options *options;
+    hypothesis_list *results;
+    size_t *order; /* longest first: what takes long starts early */
+    size_t next, count;
+    int threads;
+    attn_status status; /* of the first that failed, and its sentence */
+    char sentence[SENTENCE_ROOM];
+} waiting_sentences;
+
+typedef struct live_sentence {
+    size_t index;
+    beam beam;
+    int32_t *cross_places; /* [length] */
+    int32_t length;        /* source tokens */
+} live_sentence;
+
+/* A thread's own: its tape, caches and living sentences. */
+typedef struct worker {
+    waiting_sentences *queue;
+    const transformer *model;
+    const search_options *options;
+    tape *t;
+    cache self, cross;
+    live_sentence *alive;
+    size_t alive_count, most_sentences;
+    int64_t alive_tokens;
+} worker;
+
+static size_t length_of(const waiting_sentences *q, size_t sentence) {
+    return q->offsets[sentence + 1] - q->offsets[sentence];
+}
+
+static int32_t longest_translation(const model_config *c, const search_options *options, size_t source_tokens) {
+    int64_t most = c->max_position_embeddings;
+    if (options->max_length > 0) {
+        most = options->max_length < most ? options->max_length : most;
+    } else {
+        int64_t by_source = 2 * (int64_t)source_tokens + 32;
+        most = c->max_length > 1 && c->max_length - 1 < most ? c->max_length - 1 : most;
+        most = by_source < most ? by_source : most;
+    }
+    return (int32_t)most;
+}
+
+/* Takes sentences for this thread from the queue: as many as there is room for, but
+ * not more than its share of those that are left. */
+static size_t take_sentences(worker *w, size_t *first) {
+    waiting_sentences *q = w->queue;
+    size_t taken = 0;
+#pragma omp critical(attn_search_queue)
+    {
+        *first = q->next;
+        size_t left = q->status ? 0 : q->count - q->next;
+        size_t share = (left + (size_t)q->threads - 1) / (size_t)q->threads;
+        size_t room = w->most_sentences - w->alive_count;
+        int64_t tokens = w->alive_tokens;
+        while (taken < share && taken < room) {
+            tokens += (int64_t)length_of(q, q->order[q->next + taken]);
+            if (tokens > w->options->batch_tokens && taken + w->alive_count > 0) {
+                break;
+            }
+            taken++;
+        }
+        q->next += taken;
+    }
+    return taken;
+}
+
+static void drop_sentence(worker *w, size_t place) {
+    live_sentence *sentence = &w->alive[place];
+    for (int32_t i = 0; i < sentence->length && sentence->cross_places; i++) {
+        cache_give_back(&w->cross, sentence->cross_places[i]);
+    }
+    w->alive_tokens -= sentence->length;
+    memory_free(sentence->cross_places);
+    beam_close(&sentence->beam);
+    for (size_t i = place + 1; i < w->alive_count; i++) {
+        w->alive[i - 1] = w->alive[i];
+    }
+    w->alive_count--;
+}
+
+/* Makes a taken sentence a living one. */
+static attn_status start_sentence(worker *w, size_t index, int32_t *places) {
+    waiting_sentences *q = w->queue;
+    size_t length = length_of(q, index);
+    live_sentence *sentence = &w->alive[w->alive_count];
+    *sentence = (live_sentence){.index = index, .length = (int32_t)length};
+    attn_status status = beam_open(&sentence->beam, w->options,
+                                   longest_translation(&w->model->config, w->options, length),
+                                   w->model->config.eos_token_id);
+    if (status) {
+        return status;
+    }
+    sentence->cross_places = memory_allocate_raw(length, sizeof *sentence->cross_places);
+    if (!sentence->cross_places) {
+        beam_close(&sentence->beam);
+        return ATTN_ERROR_MEMORY;
+    }
+    for (size_t i = 0; i < length; i++) {
+        sentence->cross_places[i] = places[i] = cache_take(&w->cross);
+    }
+    w->alive_count++;
+    w->alive_tokens += (int64_t)length;
+    return ATTN_OK;
+}
+
+/* Encodes sentences that wait and lets them join. */
+static attn_status admit(worker *w) {
+    waiting_sentences *q = w->queue;
+    size_t first, count = take_sentences(w, &first), tokens = 0;
+    if (count == 0) {
+        return ATTN_OK;
+    }
+    tape *t = w->t;
+    tape_reset(t);
+    int32_t *offsets = tape_memory(t, (int64_t)count + 1, sizeof *offsets);
+    for (size_t i = 0; i < count; i++) {
+        tokens += length_of(q, q->order[first + i]);
+    }
+    int32_t *ids = tape_memory(t, (int64_t)tokens, sizeof *ids), *places = tape_memory(t, (int64_t)tokens, sizeof *places);
+    attn_status status = t->status ? t->status : cache_grow(&w->cross, (int64_t)tokens);
+    tokens = 0;
+    for (size_t i = 0; i < count && !status; i++) {
+        size_t index = q->order[first + i], length = length_of(q, index);
+        memcpy(ids + tokens, q->ids + q->offsets[index], length * sizeof *ids);
+        offsets[i] = (int32_t)tokens;
+        status = start_sentence(w, index, places + tokens);
+        tokens += length;
+    }
+    if (status) {
+        return status;
+    }
+    offsets[count] = (int32_t)tokens;
+    tensor *memory = transformer_encode(t, w->model, ids, (packing){offsets, (int64_t)count});
+    return fill_cross_cache(t, w->model, memory, places, &w->cross);
+}
+
+/* Room for `rows` more keys and values: first those that no hypothesis needs. */
+static attn_status make_room(worker *w, int64_t rows) {
+    cache *c = &w->self;
+    if (cache_has_room(c, rows)) {
+        return ATTN_OK;
+    }
+    if (c->places) {
+        cache_mark_begin(c);
+        for (size_t i = 0; i < w->alive_count; i++) {
+            const beam *b = &w->alive[i].beam;
+            for (int row = 0; row < b->alive; row++) {
+                cache_mark(c, b->places + (int64_t)row * b->max_length, b->length);
+            }
+        }
+        cache_sweep(c);
+    }
+    return c->unused_count >= rows && c->unused_count >= c->places / 2 ? ATTN_OK : cache_grow(c, rows + c->places / 2);
+}
+
+/* What the decoder reads in this step. Lists of places are gathered row by row. */
+static attn_status gather_step(worker *w, step_input *in) {
+    tape *t = w->t;
+    int64_t rows = 0, row = 0, self_stride = 1, cross_stride = 1;
+    for (size_t i = 0; i < w->alive_count; i++) {
+        const live_sentence *sentence = &w->alive[i];
+        rows += sentence->beam.alive;
+        self_stride = sentence->beam.length + 1 > self_stride ? sentence->beam.length + 1 : self_stride;
+        cross_stride = sentence->length > cross_stride ? sentence->length : cross_stride;
+    }
+    attn_status status = make_room(w, rows);
+    int32_t *ids = tape_memory(t, 5 * rows, sizeof *ids);
+    int32_t *self_table = tape_memory(t, rows * self_stride, sizeof *self_table);
+    int32_t *cross_table = tape_memory(t, rows * cross_stride, sizeof *cross_table);
+    if (status || t->status) {
+        return status ? status : t->status;
+    }
+    int32_t *positions = ids + rows, *places = positions + rows, *lengths = places + rows, *cross_lengths = lengths + rows;
+    memset(self_table, 0, (size_t)(rows * self_stride) * sizeof *self_table);
+    memset(cross_table, 0, (size_t)(rows * cross_stride) * sizeof *cross_table);
+    for (size_t i = 0; i < w->alive_count; i++) {
+        const live_sentence *sentence = &w->alive[i];
+        const beam *b = &sentence->beam;
+        for (int k = 0; k < b->alive; k++, row++) {
+            const int64_t at = (int64_t)k * b->max_length;
+            ids[row] = b->length ? b->ids[at + b->length - 1] : w->model->config.decoder_start_token_id;
+            positions[row] = b->length;
+            places[row] = b->places[at + b->length] = cache_take(&w->self);
+            lengths[row] = b->length + 1;
+            cross_lengths[row] = sentence->length;
+            memcpy(self_table + row * self_stride, b->places + at, (size_t)lengths[row] * sizeof *self_table);
+            memcpy(cross_table + row * cross_stride, sentence->cross_places, (size_t)sentence->length * sizeof *cross_table);
+        }
+    }
+    *in = (step_input){rows, ids, positions, places, {self_table, self_stride, lengths},
+                       {cross_table, cross_stride, cross_lengths}};
+    return ATTN_OK;
+}
+
+/* Each row's likeliest continuations: list[row * wanted], counts[row]. Logits exist for
+ * a block of rows at a time. */
+static attn_status find_candidates(worker *w, const tensor *x, int64_t rows, candidate *list, int wanted, int *counts) {
+    tape *t = w->t;
+    const model_config *c = &w->model->config;
+    const packed_matrix *table = packed_parameters_find(t->packed, w->model->embedding);
+    float *logits = tape_memory(t, LOGIT_BLOCK * (int64_t)c->vocab_size, sizeof *logits);
+    int32_t never = c->pad_token_id == c->eos_token_id ? TOKEN_NONE : c->pad_token_id;
+    size_t sentence = 0;
+    int k = 0;
+    for (int64_t first = 0; first < rows && !t->status; first += LOGIT_BLOCK) {
+        int64_t left = x->rows - first, count = left < LOGIT_BLOCK ? left : LOGIT_BLOCK;
+        tape_fail(t, gemm_packed(t->gemm, matrix_of(logits, count, c->vocab_size, ELEMENT_F32),
+                                 matrix_rows(tensor_matrix(x), first, count), table,
+                                 (gemm_options){.bias = parameter_values(t->parameters, w->model->logits_bias)}));
+        for (int64_t i = 0; i < count && first + i < rows && !t->status; i++) {
+            int64_t row = first + i;
+            while (k == w->alive[sentence].beam.alive) {
+                sentence++;
+                k = 0;
+            }
+            const beam *b = &w->alive[sentence].beam;
+            float *z = logits + i * c->vocab_size;
+            double base = b->length ? b->log_probability[k] : 0;
+            candidate *out = list + row * wanted;
+            if (beam_must_end(b)) {
+                out[0] = candidate_of_token(t->rows, z, c->vocab_size, c->eos_token_id, base, k);
+                counts[row] = out[0].log_probability == out[0].log_probability;
+            } else {
+                counts[row] = candidates_of_row(t->rows, z, c->vocab_size, never, base, k, wanted, out);
+            }
+            k++;
+        }
+    }
+    return t->status;
+}
+
+/* Every living sentence goes one token on; those that are done leave. */
+static attn_status advance(worker *w, const candidate *list, int wanted, const int *counts) {
+    candidate merged[64 * 128];
+    int64_t row = 0;
+    attn_status status = ATTN_OK;
+    for (size_t i = 0; i < w->alive_count && !status; i++) {
+        beam *b = &w->alive[i].beam;
+        int count = 0;
+        for (int k = 0; k < b->alive; k++, row++) {
+            memcpy(merged + count, list + row * wanted, (size_t)counts[row] * sizeof *merged);
+            count += counts[row];
+        }
+        candidates_sort(merged, count);
+        status = beam_advance(b, merged, count < beam_candidates(b) ? count : beam_candidates(b));
+    }
+    for (size_t i = w->alive_count; i-- > 0 && !status;) {
+        if (w->alive[i].beam.done) {
+            hypothesis_list *finished = &w->alive[i].beam.finished;
+            w->queue->results[w->alive[i].index] = *finished;
+            *finished = (hypothesis_list){0};
+            drop_sentence(w, i);
+        }
+    }
+    return status;
+}
+
+static attn_status step(worker *w) {
+    step_input in;
+    tape_reset(w->t);
+    attn_status status = gather_step(w, &in);
+    if (status) {
+        return status;
+    }
+    int wanted = 2 * w->options->beam;
+    candidate *list = tape_memory(w->t, in.rows * wanted, sizeof *list);
+    int *counts = tape_memory(w->t, in.rows, sizeof *counts);
+    tensor *x = decoder_step(w->t, w->model, &in, &w->self, &w->cross);
+    status = x ? find_candidates(w, x, in.rows, list, wanted, counts) : w->t->status;
+    return status ? status : advance(w, list, wanted, counts);
+}
+
+static attn_status work(worker *w) {
+    attn_status status = ATTN_OK;
+    while (!status) {
+        if (w->alive_count <= w->most_sentences / 2) {
+            status = admit(w);
+        }
+        if (status || w->alive_count == 0) {
+            break;
+        }
+        status = step(w);
+    }
+    return status;
+}
+
+static attn_status run_worker(waiting_sentences *q) {
+    const model_config *config = &searcher_model(q->s)->config;
+    size_t most = (size_t)(MOST_ROWS / q->options->beam);
+    worker w = {.queue = q, .model = searcher_model(q->s), .options = q->options, .most_sentences = most ? most : 1};
+    attn_status status = cache_open(&w.self, config->decoder_layers, config->d_model);
+    status = status ? status : cache_open(&w.cross, config->decoder_layers, config->d_model);
+    w.alive = memory_allocate(w.most_sentences, sizeof *w.alive);
+    w.t = searcher_borrow_tape(q->s);
+    status = status ? status : w.alive && w.t ? work(&w) : ATTN_ERROR_MEMORY;
+    while (w.alive_count) {
+        drop_sentence(&w, w.alive_count - 1);
+    }
+    memory_free(w.alive);
+    searcher_return_tape(q->s, w.t);
+    cache_close(&w.self);
+    cache_close(&w.cross);
+    return status;
+}
+
+typedef struct sortable_length {
+    size_t length, index;
+} sortable_length;
+
+static int compare_lengths(const void *a, const void *b) {
+    const sortable_length *x = a, *y = b;
+    if (x->length != y->length) {
+        return x->length < y->length ? 1 : -1;
+    }
+    return x->index < y->index ? -1 : x->index > y->index;
+}
+
+/* The indices of the sentences that are not empty, longest first. */
+static attn_status sort_sentences(waiting_sentences *q, size_t sentences) {
+    sortable_length *list = memory_allocate_raw(sentences, sizeof *list);
+    q->order = memory_allocate_raw(sentences, sizeof *q->order);
+    if (!list || !q->order) {
+        memory_free(list);
+        return ATTN_ERROR_MEMORY;
+    }
+    for (size_t i = 0; i < sentences; i++) {
+        if (length_of(q, i)) {
+            list[q->count++] = (sortable_length){length_of(q, i), i};
+        }
+    }
+    qsort(list, q->count, sizeof *list, compare_lengths);
+    for (size_t i = 0; i < q->count; i++) {
+        q->order[i] = list[i].index;
+    }
+    memory_free(list);
+    return ATTN_OK;
+}
+
+/* The empty translation of an empty sentence. */
+static attn_status give_empty_results(const waiting_sentences *q, size_t sentences) {
+    for (size_t i = 0; i < sentences; i++) {
+        q->results[i] = (hypothesis_list){0};
+    }
+    for (size_t i = 0; i < sentences; i++) {
+        if (length_of(q, i) == 0) {
+            q->results[i].items = memory_allocate(1, sizeof *q->results[i].items);
+            if (!q->results[i].items) {
+                return ATTN_ERROR_MEMORY;
+            }
+            q->results[i].count = 1;
+        }
+    }
+    return ATTN_OK;
+}
+
+attn_status search(searcher *s, const int32_t *ids, const size_t *offsets, size_t sentences,
+                   const search_options *options, hypothesis_list *results) {
+    waiting_sentences q = {.s = s, .ids = ids, .offsets = offsets, .options = options, .results = results};
+    attn_status status = give_empty_results(&q, sentences);
+    status = status ? status : sort_sentences(&q, sentences);
+    if (!status && q.count) {
+        int threads = omp_get_max_threads(), parts = omp_in_parallel() ? 1 : threads;
+        q.threads = (size_t)parts < q.count ? parts : (int)q.count;
+        if (q.threads == 1) { /* a step's products are too small to be shared */
+            omp_set_num_threads(1);
+        }
+#pragma omp parallel num_threads(q.threads) if (q.threads > 1)
+        {
+            attn_status mine = run_worker(&q);
+            if (mine) {
+#pragma omp critical(attn_search_queue)
+                if (!q.status) {
+                    q.status = mine;
+                    (void)snprintf(q.sentence, sizeof q.sentence, "%s", attn_last_error());
+                }
+            }
+        }
+        omp_set_num_threads(threads);
+        status = q.status ? fail(q.status, "%s", q.sentence) : ATTN_OK;
+    }
+    memory_free(q.order);
+    return status;
+}

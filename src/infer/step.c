@@ -1,0 +1,110 @@
+/* The decoder's layers with a cache (Vaswani et al. 2017, 3.1): the same projections,
+ * normalisation and feed-forward as model/layers.c, but attention is of one query a row
+ * to the places that the row lists (attn_attention_decode, page size 1). */
+#include "infer/step.h"
+
+#include <attn/attention.h>
+
+/* Rounded up to three leading bits: the products cut rows into powers of two. */
+int64_t step_padded_rows(int64_t rows) {
+    int64_t unit = 1;
+    while (rows >= 8 * unit) {
+        unit *= 2;
+    }
+    return (rows + unit - 1) / unit * unit;
+}
+
+/* x[r] = scale * embedding[id] + position, as op_embedding; rows behind are 0. */
+static tensor *embed_rows(tape *t, const transformer *model, const step_input *in) {
+    int64_t n = model->config.d_model, padded = step_padded_rows(in->rows);
+    tensor *x = tape_tensor(t, padded, n);
+    if (!x) {
+        return NULL;
+    }
+    const float *table = parameter_values(t->parameters, model->embedding);
+    float *out = x->data;
+    for (int64_t r = 0; r < in->rows; r++) {
+        const float *row = table + in->ids[r] * n, *position = model->positions + in->positions[r] * n;
+        for (int64_t j = 0; j < n; j++) {
+            out[r * n + j] = row[j] * model->embedding_scale + position[j];
+        }
+    }
+    memset(out + in->rows * n, 0, (size_t)((padded - in->rows) * n) * sizeof(float));
+    return x;
+}
+
+/* One query a row against its places; queries are columns 0 .. width - 1 of q. */
+static tensor *attend(tape *t, const multi_head_attention *a, tensor *q, int64_t rows, row_places places,
+                      const cache *c, int layer) {
+    tensor *y = q ? tape_tensor(t, q->rows, a->width) : NULL;
+    if (!y) {
+        return NULL;
+    }
+    memset((float *)y->data + rows * a->width, 0, (size_t)((q->rows - rows) * a->width) * sizeof(float));
+    int64_t d = a->width / a->heads;
+    attn_attention_problem problem;
+    attn_attention_defaults(&problem, a->heads, a->heads, d, d);
+    attn_attention_batch(&problem, rows, 1, places.stride);
+    problem.q.sequence = problem.q.token = q->columns;
+    problem.key_lengths.i32 = places.lengths;
+    const attn_strides strides = {.sequence = 2 * c->width, .token = 2 * c->width, .head = d};
+    attn_attention_cache keys = {.dtype = ATTN_F32, .k = c->rows[layer], .v = c->rows[layer] + c->width,
+                                 .k_strides = strides, .v_strides = strides, .page_table = places.table,
+                                 .page_table_stride = places.stride, .page_size = 1, .pages = c->places};
+    arena_mark mark = arena_get_mark(t->memory);
+    size_t size = 0;
+    attn_status status = attn_attention_workspace(&problem, ATTN_PASS_DECODE, &size);
+    void *workspace = status ? NULL : tape_memory(t, (int64_t)size, 1);
+    if (workspace) {
+        status = attn_attention_decode(&problem, &keys, q->data, y->data, NULL, workspace, size);
+    }
+    tape_fail(t, status);
+    arena_return_to(t->memory, mark);
+    return t->status ? NULL : y;
+}
+
+static tensor *linear(tape *t, const linear_layer *l, tensor *x) {
+    return op_linear(t, x, l->weight, l->bias, ACTIVATION_NONE);
+}
+
+static tensor *norm(tape *t, const layer_norm *n, tensor *x, tensor *f) {
+    return op_residual_norm(t, x, f, n->gain, n->bias, LAYER_NORM_EPSILON, 0);
+}
+
+/* Keys and values are columns `from` .. of x. */
+static void store(const tensor *x, int64_t from, int64_t rows, const int32_t *places, cache *c, int layer) {
+    for (int64_t r = 0; r < rows; r++) {
+        memcpy(cache_row(c, layer, places[r]), (const float *)tensor_row(x, r) + from,
+               (size_t)(2 * c->width) * sizeof(float));
+    }
+}
+
+tensor *decoder_step(tape *t, const transformer *model, const step_input *in, cache *self, const cache *cross) {
+    tensor *x = embed_rows(t, model, in);
+    for (int i = 0; i < model->config.decoder_layers && x; i++) {
+        const decoder_layer *layer = &model->decoder[i];
+        tensor *projected = project_all(t, &layer->self_attention, x);
+        if (projected) {
+            store(projected, self->width, in->rows, in->places, self, i);
+        }
+        tensor *attended = attend(t, &layer->self_attention, projected, in->rows, in->self, self, i);
+        x = norm(t, &layer->self_attention_norm, x, linear(t, &layer->self_attention.output, attended));
+        tensor *queries = linear(t, &layer->cross_attention.query, x);
+        tensor *crossed = attend(t, &layer->cross_attention, queries, in->rows, in->cross, cross, i);
+        x = norm(t, &layer->cross_attention_norm, x, linear(t, &layer->cross_attention.output, crossed));
+        x = norm(t, &layer->final_norm, x, feed_forward_forward(t, &layer->feed_forward, x, 0));
+    }
+    return x;
+}
+
+attn_status fill_cross_cache(tape *t, const transformer *model, tensor *memory, const int32_t *places, cache *cross) {
+    for (int i = 0; i < model->config.decoder_layers && !t->status; i++) {
+        arena_mark mark = arena_get_mark(t->memory);
+        tensor *projected = project_keys_values(t, &model->decoder[i].cross_attention, memory);
+        if (projected) {
+            store(projected, 0, projected->rows, places, cross, i);
+        }
+        arena_return_to(t->memory, mark);
+    }
+    return t->status;
+}

@@ -1,0 +1,37 @@
+/* One step of the decoder for many hypotheses at once: a row is one hypothesis's
+ * newest input token. Keys and values of its earlier tokens and of its source are in
+ * the caches. */
+#ifndef ATTN_INFER_STEP_H
+#define ATTN_INFER_STEP_H
+
+#include "infer/cache.h"
+#include "model/transformer.h"
+
+/* Which places of a cache each row attends to: row r to table[r * stride + j],
+ * j < lengths[r]. */
+typedef struct row_places {
+    const int32_t *table;
+    int64_t stride;
+    const int32_t *lengths;
+} row_places;
+
+typedef struct step_input {
+    int64_t rows;
+    const int32_t *ids;       /* [rows] */
+    const int32_t *positions; /* [rows]: of the token in its sequence, from 0 */
+    const int32_t *places;    /* [rows]: where the token's keys and values go */
+    row_places self;          /* the new place is the last one of each list */
+    row_places cross;
+} step_input;
+
+/* [at least rows, width]: what the embedding turns into logits. On the tape's arena. */
+tensor *decoder_step(tape *t, const transformer *model, const step_input *in, cache *self, const cache *cross);
+
+/* Projects the encoder's result to every layer's cross-attention keys and values: token
+ * i goes to places[i]. */
+attn_status fill_cross_cache(tape *t, const transformer *model, tensor *memory, const int32_t *places, cache *cross);
+
+/* A number of rows >= rows that cuts into few blocks of the products. */
+int64_t step_padded_rows(int64_t rows);
+
+#endif

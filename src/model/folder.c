@@ -1,0 +1,287 @@
+/* A model's folder as a whole: which files it needs, and its weights and training
+ * state as named f32 arrays. The header says why a kill between two writes leaves
+ * a usable folder. */
+#include "model/folder.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/file.h"
+#include "base/memory.h"
+
+#define PYTORCH_WEIGHTS "pytorch_model.bin"
+#define SHARD_INDEX "model.safetensors.index.json"
+
+static int has(const char *directory, const char *name) {
+    char *path = file_join(directory, name);
+    int found = path && file_exists(path);
+    memory_free(path);
+    return found;
+}
+
+attn_status folder_check(const char *directory) {
+    if (!file_exists(directory)) {
+        return fail(ATTN_ERROR_FILE, "%s: there is no such model folder", directory);
+    }
+    if (!has(directory, FOLDER_CONFIG)) {
+        return fail(ATTN_ERROR_FILE, "%s is not a model folder: " FOLDER_CONFIG " is missing", directory);
+    }
+    if (has(directory, FOLDER_WEIGHTS)) {
+        return ATTN_OK;
+    }
+    if (has(directory, SHARD_INDEX)) {
+        return fail(ATTN_ERROR_UNSUPPORTED, "%s holds its weights in several files (" SHARD_INDEX "); one "
+                    FOLDER_WEIGHTS " was expected: save the model again with max_shard_size=\"100GB\"", directory);
+    }
+    if (has(directory, PYTORCH_WEIGHTS)) {
+        return fail(ATTN_ERROR_UNSUPPORTED, "%s holds " PYTORCH_WEIGHTS ", which is not read, and no " FOLDER_WEIGHTS
+                    "; convert it once in Python: from transformers import MarianMTModel; "
+                    "MarianMTModel.from_pretrained(\"%s\").save_pretrained(\"%s\", safe_serialization=True)",
+                    directory, directory, directory);
+    }
+    if (has(directory, FOLDER_TRAINING)) {
+        return fail(ATTN_ERROR_FILE, "%s: " FOLDER_WEIGHTS " is missing, but a training state is there: resume the training",
+                    directory);
+    }
+    return fail(ATTN_ERROR_FILE, "%s: the model is not complete: " FOLDER_WEIGHTS " is missing", directory);
+}
+
+/* Every weight takes at least the two bytes of a half-precision number. */
+static attn_status check_weights_size(const char *directory, const model_config *config) {
+    char *path = file_join(directory, FOLDER_WEIGHTS);
+    struct stat info;
+    attn_status status = path ? ATTN_OK : ATTN_ERROR_MEMORY;
+    size_t weights = model_config_weights(config);
+    if (path && stat(path, &info) == 0 && (size_t)info.st_size / 2 < weights) {
+        status = fail(ATTN_ERROR_FORMAT, "%s holds %lld bytes, too few for the %zu weights that " FOLDER_CONFIG
+                      " describes", path, (long long)info.st_size, weights);
+    }
+    memory_free(path);
+    return status;
+}
+
+attn_status folder_read_config(const char *directory, model_config *config) {
+    char *path = file_join(directory, FOLDER_CONFIG);
+    attn_status status = path ? model_config_read(path, config) : ATTN_ERROR_MEMORY;
+    memory_free(path);
+    if (!status && has(directory, FOLDER_GENERATION)) {
+        path = file_join(directory, FOLDER_GENERATION);
+        status = path ? model_config_read_generation(path, config) : ATTN_ERROR_MEMORY;
+        memory_free(path);
+    }
+    return status ? status : check_weights_size(directory, config);
+}
+
+attn_status folder_write_config(const char *directory, const model_config *config) {
+    model_config old;
+    attn_status status = file_make_directory(directory);
+    char *path = file_join(directory, FOLDER_CONFIG);
+    char *generation = file_join(directory, FOLDER_GENERATION);
+    if (!status && (!path || !generation)) {
+        status = ATTN_ERROR_MEMORY;
+    }
+    int keep = 0;
+    if (!status && file_exists(path)) {
+        keep = model_config_read(path, &old) == ATTN_OK && model_config_equal(&old, config);
+        if (!keep && (has(directory, FOLDER_WEIGHTS) || has(directory, FOLDER_TRAINING))) {
+            status = fail(ATTN_ERROR_ARGUMENT, "%s holds the weights of another model (its " FOLDER_CONFIG
+                          " differs); choose another folder", directory);
+        }
+    }
+    if (!status) {
+        status = model_config_write_generation(generation, config);
+    }
+    if (!status && !keep) {
+        status = model_config_write(path, config);
+    }
+    memory_free(path);
+    memory_free(generation);
+    return status;
+}
+
+/* --- weights ------------------------------------------------------------------- */
+
+static const char SHARED[] = "model.shared.weight";
+
+/* Other names under which a file may hold the tied embedding, and the sinusoids,
+ * which are computed here. */
+static const char *const TIED[] = {"model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight",
+                                   "lm_head.weight"};
+static const char *const IGNORED[] = {"model.encoder.embed_positions.weight", "model.decoder.embed_positions.weight"};
+
+#define LENGTH(array) (sizeof(array) / sizeof *(array))
+
+static int is_one_of(const char *name, const char *const *names, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static attn_status read_values(const safetensors *file, const safetensors_tensor *stored, float *values) {
+    attn_status status = safetensors_to_f32(file, stored, values);
+    size_t elements = safetensors_elements(stored);
+    for (size_t i = 0; !status && i < elements; i++) {
+        if (!isfinite(values[i])) {
+            status = fail(ATTN_ERROR_NUMERIC, "%s: tensor \"%s\": element %zu is %g, a finite number was expected",
+                          safetensors_path(file), stored->name, i, (double)values[i]);
+        }
+    }
+    return status;
+}
+
+static attn_status read_tensor(const safetensors *file, const folder_tensor *tensor) {
+    const char *name = tensor->name;
+    const safetensors_tensor *stored;
+    if (strcmp(name, SHARED) == 0) {
+        for (size_t i = 0; !safetensors_find(file, name) && i < LENGTH(TIED); i++) {
+            name = safetensors_find(file, TIED[i]) ? TIED[i] : name;
+        }
+    }
+    attn_status status = safetensors_require(file, name, tensor->dims, tensor->shape, &stored);
+    return status ? status : read_values(file, stored, tensor->values);
+}
+
+static int is_asked_for(const char *name, const folder_tensor *tensors, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(name, tensors[i].name) == 0) {
+            return 1;
+        }
+    }
+    return is_one_of(name, TIED, LENGTH(TIED)) || is_one_of(name, IGNORED, LENGTH(IGNORED));
+}
+
+attn_status folder_read_weights(const char *directory, const folder_tensor *tensors, size_t count) {
+    safetensors *file = NULL;
+    char *path = file_join(directory, FOLDER_WEIGHTS);
+    attn_status status = path ? safetensors_open(path, &file) : ATTN_ERROR_MEMORY;
+    for (size_t i = 0; !status && i < count; i++) {
+        status = read_tensor(file, &tensors[i]);
+    }
+    for (size_t i = 0; !status && i < safetensors_count(file); i++) {
+        const char *name = safetensors_at(file, i)->name;
+        if (!is_asked_for(name, tensors, count)) {
+            status = fail(ATTN_ERROR_FORMAT, "%s: tensor \"%.200s\" has no place in the model that " FOLDER_CONFIG
+                          " describes", path, name);
+        }
+    }
+    safetensors_close(file);
+    memory_free(path);
+    return status;
+}
+
+static safetensors_tensor to_stored(const folder_tensor *tensor, const char *name) {
+    safetensors_tensor stored = {.name = name, .dtype = SAFETENSORS_F32, .dims = tensor->dims, .data = tensor->values};
+    memcpy(stored.shape, tensor->shape, sizeof stored.shape);
+    return stored;
+}
+
+attn_status folder_write_weights(const char *directory, const folder_tensor *tensors, size_t count,
+                                 const safetensors_metadata *metadata, size_t metadata_count) {
+    char *path = file_join(directory, FOLDER_WEIGHTS);
+    safetensors_tensor *stored = memory_allocate(count, sizeof *stored);
+    attn_status status = path && stored ? ATTN_OK : ATTN_ERROR_MEMORY;
+    if (!status) {
+        for (size_t i = 0; i < count; i++) {
+            stored[i] = to_stored(&tensors[i], tensors[i].name);
+        }
+        status = safetensors_save(path, stored, count, metadata, metadata_count);
+    }
+    memory_free(stored);
+    memory_free(path);
+    return status;
+}
+
+/* --- training state ------------------------------------------------------------ */
+
+static char *name_in_group(const folder_group *group, const char *name) {
+    size_t size = strlen(group->prefix) + strlen(name) + 2;
+    char *full = memory_allocate_raw(size, 1);
+    if (full) {
+        (void)snprintf(full, size, "%s.%s", group->prefix, name);
+    }
+    return full;
+}
+
+static size_t count_in_groups(const folder_group *groups, size_t group_count) {
+    size_t count = 0;
+    for (size_t g = 0; g < group_count; g++) {
+        count += groups[g].count;
+    }
+    return count;
+}
+
+attn_status folder_write_training(const char *directory, const folder_group *groups, size_t group_count,
+                                  const safetensors_metadata *metadata, size_t metadata_count) {
+    size_t count = count_in_groups(groups, group_count), used = 0;
+    char *path = file_join(directory, FOLDER_TRAINING);
+    char **names = memory_allocate(count, sizeof *names);
+    safetensors_tensor *stored = memory_allocate(count, sizeof *stored);
+    attn_status status = path && names && stored ? ATTN_OK : ATTN_ERROR_MEMORY;
+    for (size_t g = 0; !status && g < group_count; g++) {
+        for (size_t i = 0; !status && i < groups[g].count; i++, used++) {
+            names[used] = name_in_group(&groups[g], groups[g].tensors[i].name);
+            status = names[used] ? ATTN_OK : ATTN_ERROR_MEMORY;
+            stored[used] = to_stored(&groups[g].tensors[i], names[used]);
+        }
+    }
+    if (!status) {
+        status = safetensors_save(path, stored, count, metadata, metadata_count);
+    }
+    for (size_t i = 0; names && i < count; i++) {
+        memory_free(names[i]);
+    }
+    memory_free(names);
+    memory_free(stored);
+    memory_free(path);
+    return status;
+}
+
+static attn_status read_group(const safetensors *file, const folder_group *group) {
+    for (size_t i = 0; i < group->count; i++) {
+        const folder_tensor *tensor = &group->tensors[i];
+        const safetensors_tensor *stored = NULL;
+        char *name = name_in_group(group, tensor->name);
+        attn_status status = name ? safetensors_require(file, name, tensor->dims, tensor->shape, &stored)
+                                  : ATTN_ERROR_MEMORY;
+        if (!status && stored->dtype != SAFETENSORS_F32) {
+            status = fail(ATTN_ERROR_FORMAT, "%s: tensor \"%s\": its dtype is %s, F32 was expected",
+                          safetensors_path(file), name, safetensors_dtype_name(stored->dtype));
+        }
+        if (!status) {
+            status = read_values(file, stored, tensor->values);
+        }
+        memory_free(name);
+        if (status) {
+            return status;
+        }
+    }
+    return ATTN_OK;
+}
+
+attn_status folder_read_training(const char *directory, const folder_group *groups, size_t group_count,
+                                 safetensors **result) {
+    safetensors *file = NULL;
+    *result = NULL;
+    char *path = file_join(directory, FOLDER_TRAINING);
+    attn_status status = path ? safetensors_open(path, &file) : ATTN_ERROR_MEMORY;
+    for (size_t g = 0; !status && g < group_count; g++) {
+        status = read_group(file, &groups[g]);
+    }
+    /* All of ours are there and names are unique: more can only be foreign. */
+    if (!status && safetensors_count(file) != count_in_groups(groups, group_count)) {
+        status = fail(ATTN_ERROR_FORMAT, "%s: holds %zu tensors, the training state of this model has %zu", path,
+                      safetensors_count(file), count_in_groups(groups, group_count));
+    }
+    if (status) {
+        safetensors_close(file);
+    } else {
+        *result = file;
+    }
+    memory_free(path);
+    return status;
+}

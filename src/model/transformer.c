@@ -1,0 +1,205 @@
+#include "model/transformer.h"
+
+#include <math.h>
+
+#include "base/cpu.h"
+#include "base/random.h"
+#include "model/folder.h"
+
+element_type transformer_best_type(void) {
+    return cpu_selected() == CPU_AVX512_BF16 ? ELEMENT_BF16 : ELEMENT_F32;
+}
+
+/* Sines in the first half of the row, cosines in the second, angle
+ * place / 10000^(2i / width) (Vaswani et al. 2017, 3.5; the halves are Marian's). */
+static float *sinusoids(int64_t longest, int64_t width) {
+    float *table = memory_allocate((size_t)longest, (size_t)width * sizeof(float));
+    int64_t half = width / 2;
+    for (int64_t place = 0; table && place < longest; place++) {
+        for (int64_t i = 0; i < half; i++) {
+            double angle = (double)place / pow(10000.0, 2.0 * (double)i / (double)width);
+            table[place * width + i] = (float)sin(angle);
+            table[place * width + half + i] = (float)cos(angle);
+        }
+    }
+    return table;
+}
+
+static activation activation_of(model_activation kind) {
+    return kind == MODEL_RELU ? ACTIVATION_RELU : kind == MODEL_SWISH ? ACTIVATION_SWISH : ACTIVATION_GELU;
+}
+
+static attn_status declare(transformer *model) {
+    const model_config *c = &model->config;
+    parameters *set = &model->parameters;
+    activation kind = activation_of(c->activation_function);
+    attn_status status = parameters_declare(set, 1, 2, c->vocab_size, c->d_model, &model->embedding, "model.shared.weight");
+    for (int i = 0; i < c->encoder_layers && !status; i++) {
+        status = encoder_layer_declare(set, &model->encoder[i], i, c->d_model, c->encoder_attention_heads,
+                                       c->encoder_ffn_dim, kind);
+    }
+    for (int i = 0; i < c->decoder_layers && !status; i++) {
+        status = decoder_layer_declare(set, &model->decoder[i], i, c->d_model, c->decoder_attention_heads,
+                                       c->decoder_ffn_dim, kind);
+    }
+    /* [1, vocabulary] in the file too, unlike other vectors */
+    return status ? status : parameters_declare(set, 1, 2, 1, c->vocab_size, &model->logits_bias, "final_logits_bias");
+}
+
+attn_status transformer_new(const model_config *config, transformer_purpose purpose, transformer **made) {
+    *made = NULL;
+    attn_status status = model_config_check(config, "the model's settings");
+    if (status) {
+        return status;
+    }
+    transformer *model = memory_allocate(1, sizeof *model);
+    if (!model) {
+        return ATTN_ERROR_MEMORY;
+    }
+    model->config = *config;
+    model->embedding_scale = config->scale_embedding ? sqrtf((float)config->d_model) : 1.0f;
+    model->encoder = memory_allocate((size_t)config->encoder_layers, sizeof *model->encoder);
+    model->decoder = memory_allocate((size_t)config->decoder_layers, sizeof *model->decoder);
+    model->positions = sinusoids(config->max_position_embeddings, config->d_model);
+    status = model->encoder && model->decoder && model->positions ? declare(model) : ATTN_ERROR_MEMORY;
+    status = status ? status : parameters_allocate(&model->parameters, purpose.training, purpose.type == ELEMENT_BF16);
+    if (status) {
+        transformer_free(model);
+        return status;
+    }
+    *made = model;
+    return ATTN_OK;
+}
+
+void transformer_free(transformer *model) {
+    if (model) {
+        parameters_free(&model->parameters);
+        memory_free(model->encoder);
+        memory_free(model->decoder);
+        memory_free(model->positions);
+        memory_free(model);
+    }
+}
+
+static int ends_with(const char *name, const char *end) {
+    size_t n = strlen(name), m = strlen(end);
+    return n >= m && strcmp(name + n - m, end) == 0;
+}
+
+void transformer_initialize(transformer *model, uint64_t seed) {
+    const parameters *set = &model->parameters;
+    for (size_t i = 0; i < set->count; i++) {
+        parameter p = set->list[i].where;
+        const char *name = set->list[i].name;
+        float *values = parameter_values(set, p);
+        uint64_t key = random_key(seed, i, 0x696e6974); /* "init" */
+        int64_t count = p.rows * p.columns;
+        float deviation = 1.0f / sqrtf((float)model->config.d_model);
+        float limit = sqrtf(6.0f / (float)(p.rows + p.columns));
+        int table = p.offset == model->embedding.offset, norm = ends_with(name, "norm.weight");
+        int matrix_shaped = set->list[i].rank == 2 && p.rows > 1;
+        for (int64_t j = 0; j < count; j++) {
+            values[j] = table           ? random_normal(key, (uint64_t)j) * deviation
+                        : matrix_shaped ? (2.0f * random_uniform(key, (uint64_t)j) - 1.0f) * limit
+                        : norm          ? 1.0f
+                                        : 0.0f;
+        }
+    }
+    parameters_update_copies(&model->parameters);
+}
+
+folder_tensor *transformer_tensors(const transformer *model, float *values) {
+    const parameters *set = &model->parameters;
+    folder_tensor *tensors = memory_allocate(set->count, sizeof *tensors);
+    for (size_t i = 0; tensors && i < set->count; i++) {
+        const named_parameter *p = &set->list[i];
+        tensors[i] = (folder_tensor){.name = p->name, .dims = p->rank, .values = values + p->where.offset};
+        tensors[i].shape[0] = (size_t)(p->rank == 2 ? p->where.rows : p->where.columns);
+        tensors[i].shape[1] = (size_t)p->where.columns;
+    }
+    return tensors;
+}
+
+attn_status transformer_load(const char *directory, transformer_purpose purpose, transformer **loaded) {
+    model_config config;
+    transformer *model = NULL;
+    *loaded = NULL;
+    attn_status status = folder_check(directory);
+    status = status ? status : folder_read_config(directory, &config);
+    status = status ? status : transformer_new(&config, purpose, &model);
+    if (status) {
+        return status;
+    }
+    folder_tensor *tensors = transformer_tensors(model, model->parameters.values);
+    status = tensors ? folder_read_weights(directory, tensors, model->parameters.count) : ATTN_ERROR_MEMORY;
+    memory_free(tensors);
+    if (status) {
+        transformer_free(model);
+        return status;
+    }
+    parameters_update_copies(&model->parameters);
+    *loaded = model;
+    return ATTN_OK;
+}
+
+static dropout_rates rates_of(const model_config *c) {
+    return (dropout_rates){(float)c->dropout, (float)c->attention_dropout, (float)c->activation_dropout};
+}
+
+/* Sequences within the positions, ids within the vocabulary. */
+static attn_status check_ids(const transformer *model, const int32_t *ids, packing p) {
+    for (int64_t s = 0; s < p.sequences; s++) {
+        int64_t length = p.offsets[s + 1] - p.offsets[s];
+        if (length > model->config.max_position_embeddings) {
+            return fail(ATTN_ERROR_ARGUMENT, "a sequence of %lld tokens is longer than the model's %d positions",
+                        (long long)length, model->config.max_position_embeddings);
+        }
+    }
+    for (int64_t i = 0; i < p.offsets[p.sequences]; i++) {
+        if (ids[i] < 0 || ids[i] >= model->config.vocab_size) {
+            return fail(ATTN_ERROR_ARGUMENT, "token %d is outside the vocabulary of %d", ids[i], model->config.vocab_size);
+        }
+    }
+    return ATTN_OK;
+}
+
+static tensor *embed(tape *t, const transformer *model, const int32_t *ids, packing p) {
+    tape_fail(t, check_ids(model, ids, p));
+    return op_embedding(t, model->embedding, ids, p, model->positions, model->embedding_scale,
+                        (float)model->config.dropout);
+}
+
+tensor *transformer_encode(tape *t, const transformer *model, const int32_t *ids, packing p) {
+    tensor *x = embed(t, model, ids, p);
+    for (int i = 0; i < model->config.encoder_layers; i++) {
+        x = encoder_layer_forward(t, &model->encoder[i], x, p, rates_of(&model->config));
+    }
+    return x;
+}
+
+tensor *transformer_decode(tape *t, const transformer *model, const int32_t *ids, packing p, tensor *memory,
+                           packing memory_packing) {
+    tensor *x = embed(t, model, ids, p);
+    for (int i = 0; i < model->config.decoder_layers; i++) {
+        x = decoder_layer_forward(t, &model->decoder[i], x, p, memory, memory_packing, rates_of(&model->config));
+    }
+    return x;
+}
+
+attn_status transformer_loss(tape *t, const transformer *model, const batch *b, float smoothing, double divisor,
+                             loss_result *result) {
+    packing source = {b->source_offsets, (int64_t)b->sequences};
+    packing target = {b->target_offsets, (int64_t)b->sequences};
+    tensor *memory = transformer_encode(t, model, b->source, source);
+    tensor *x = transformer_decode(t, model, b->target_input, target, memory, source);
+    return op_cross_entropy(t, x, model->embedding, model->logits_bias, b->labels, smoothing, divisor, result, NULL);
+}
+
+double transformer_forward_flops(const transformer *model, int64_t source_tokens, int64_t target_tokens) {
+    const model_config *c = &model->config;
+    double width = c->d_model, source = (double)source_tokens, target = (double)target_tokens;
+    double encoder = c->encoder_layers * (4 * width * width + 2 * width * c->encoder_ffn_dim) * source;
+    double decoder = c->decoder_layers * ((6 * width * width + 2 * width * c->decoder_ffn_dim) * target +
+                                          2 * width * width * source);
+    return 2 * (encoder + decoder + width * c->vocab_size * target);
+}

@@ -1,0 +1,143 @@
+/* Softmax, label smoothing, cross-entropy and all their gradients in one operation.
+ *
+ *   z = x W^T + b        x [tokens, width], W [vocabulary, width], b [1, vocabulary]
+ *   loss = sum over tokens of -sum_v q[v] log softmax(z)[v],
+ *   q = (1 - smoothing) onehot(label) + smoothing / vocabulary
+ *   g = (softmax(z) - q) / divisor;  dx = g W;  dW += g^T x;  db += sum g
+ *
+ * z exists for 64 tokens a thread, g for 512 tokens. Being the last operation, it
+ * computes the gradients on the way forward. */
+#include "tensor/ops.h"
+
+#include <omp.h>
+
+enum { LOGIT_ROWS = 64, GRADIENT_ROWS = 512, BIAS_SLICE = 1024 };
+
+typedef struct loss_state {
+    tape *t;
+    tensor *x;
+    parameter table, bias;
+    const int32_t *labels;
+    float smoothing, scale;
+    int64_t vocabulary;
+    packed_matrix *to_logits; /* W^T */
+    packed_matrix *to_width;  /* W */
+    float *logits;            /* [threads, LOGIT_ROWS, vocabulary] */
+    void *gradient;           /* [GRADIENT_ROWS, vocabulary] of the tape's type */
+    float *losses, *likelihoods;
+    int *corrects;
+} loss_state;
+
+/* Logits and their gradient for rows first .. first + count - 1 of x, which are rows
+ * `place` .. of the gradient block. */
+static attn_status logit_rows(loss_state *s, int64_t first, int64_t count, int64_t place) {
+    tape *t = s->t;
+    float *logits = s->logits + (int64_t)omp_get_thread_num() * LOGIT_ROWS * s->vocabulary;
+    attn_status status = gemm_packed(t->gemm, matrix_of(logits, count, s->vocabulary, ELEMENT_F32),
+                                     matrix_rows(tensor_matrix(s->x), first, count), s->to_logits,
+                                     (gemm_options){.bias = parameter_values(t->parameters, s->bias)});
+    for (int64_t i = 0; i < count && !status; i++) {
+        float *z = logits + i * s->vocabulary;
+        int64_t token = first + i;
+        s->losses[token] = t->rows->cross_entropy(z, s->vocabulary, s->labels[token], s->smoothing, s->scale,
+                                                  &s->likelihoods[token], &s->corrects[token]);
+        if (s->gradient) {
+            row_write(t, t->type, element_at(s->gradient, t->type, (place + i) * s->vocabulary), z, s->vocabulary);
+        }
+    }
+    return status;
+}
+
+/* What a block of at most GRADIENT_ROWS tokens gives to dx, dW and db. */
+static attn_status spread_gradient(loss_state *s, int64_t first, int64_t count) {
+    tape *t = s->t;
+    matrix g = matrix_of(s->gradient, count, s->vocabulary, t->type);
+    attn_status status = gemm_packed(t->gemm, matrix_rows(gradient_matrix(s->x), first, count), g, s->to_width,
+                                     (gemm_options){0});
+    if (!status) {
+        matrix d_table = matrix_of(parameter_gradients(t->parameters, s->table), s->vocabulary, s->table.columns, ELEMENT_F32);
+        status = gemm(t->gemm, d_table, matrix_transpose(g), matrix_rows(tensor_matrix(s->x), first, count),
+                      (gemm_options){.accumulate = 1});
+    }
+    float *d_bias = parameter_gradients(t->parameters, s->bias);
+    int64_t slices = (s->vocabulary + BIAS_SLICE - 1) / BIAS_SLICE;
+#pragma omp parallel for schedule(static)
+    for (int64_t slice = 0; slice < slices; slice++) {
+        float room[BIAS_SLICE];
+        int64_t column = slice * BIAS_SLICE;
+        int64_t width = s->vocabulary - column < BIAS_SLICE ? s->vocabulary - column : BIAS_SLICE;
+        for (int64_t i = 0; i < count; i++) {
+            const void *row = element_at(s->gradient, t->type, i * s->vocabulary + column);
+            t->rows->add(d_bias + column, row_read(t, t->type, row, room, width), width);
+        }
+    }
+    return status;
+}
+
+static attn_status run_blocks(loss_state *s) {
+    attn_status result = ATTN_OK;
+    for (int64_t first = 0; first < s->x->rows && !result; first += GRADIENT_ROWS) {
+        int64_t count = s->x->rows - first < GRADIENT_ROWS ? s->x->rows - first : GRADIENT_ROWS;
+        int64_t parts = (count + LOGIT_ROWS - 1) / LOGIT_ROWS;
+#pragma omp parallel for schedule(dynamic, 1)
+        for (int64_t part = 0; part < parts; part++) {
+            int64_t place = part * LOGIT_ROWS;
+            int64_t rows = count - place < LOGIT_ROWS ? count - place : LOGIT_ROWS;
+            attn_status status = logit_rows(s, first + place, rows, place);
+            if (status) {
+#pragma omp critical(attn_loss_status)
+                result = status;
+            }
+        }
+        if (!result && s->gradient) {
+            result = spread_gradient(s, first, count);
+        }
+    }
+    return result;
+}
+
+attn_status op_cross_entropy(tape *t, tensor *x, parameter table, parameter bias, const int32_t *labels,
+                             float smoothing, double divisor, loss_result *result, float *token_likelihood) {
+    *result = (loss_result){0};
+    if (!x || t->status) {
+        return t->status;
+    }
+    int64_t tokens = x->rows, vocabulary = table.rows;
+    loss_state s = {.t = t, .x = x, .table = table, .bias = bias, .labels = labels, .smoothing = smoothing,
+                    .scale = (float)(1.0 / divisor), .vocabulary = vocabulary};
+    int accumulate;
+    if (t->recording && !tape_gradient(t, x, &accumulate)) {
+        return t->status;
+    }
+    arena_mark mark = arena_get_mark(t->memory);
+    s.logits = tape_memory(t, (int64_t)omp_get_max_threads() * LOGIT_ROWS * vocabulary, sizeof(float));
+    s.losses = tape_memory(t, tokens, sizeof(float));
+    s.likelihoods = tape_memory(t, tokens, sizeof(float));
+    s.corrects = tape_memory(t, tokens, sizeof(int));
+    if (t->recording) {
+        s.gradient = tape_memory(t, GRADIENT_ROWS * vocabulary, element_size(t->type));
+    }
+    matrix weight = parameter_matrix(t->parameters, table);
+    if (!t->status) {
+        tape_fail(t, gemm_pack(t->gemm, matrix_transpose(weight), t->type, &s.to_logits));
+    }
+    if (!t->status && t->recording) {
+        tape_fail(t, gemm_pack(t->gemm, weight, t->type, &s.to_width));
+    }
+    if (!t->status) {
+        tape_fail(t, run_blocks(&s));
+    }
+    packed_matrix_free(s.to_logits);
+    packed_matrix_free(s.to_width);
+    for (int64_t i = 0; i < tokens && !t->status; i++) {
+        result->loss += (double)s.losses[i];
+        result->likelihood += (double)s.likelihoods[i];
+        result->correct += s.corrects[i];
+        if (token_likelihood) {
+            token_likelihood[i] = s.likelihoods[i];
+        }
+    }
+    result->tokens = tokens;
+    arena_return_to(t->memory, mark);
+    return t->status;
+}

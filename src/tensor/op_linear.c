@@ -1,0 +1,98 @@
+/* y = activation(x W^T + b).
+ *
+ * x [tokens, in], W [out, in], b [1, out], y [tokens, out]. With g = dy activation'(.):
+ *   dx = g W      dW = g^T x      db = sum over tokens of g
+ * For relu, g = dy where y > 0. For swish and gelu the product is kept beside y. */
+#include "tensor/ops.h"
+#include "tensor/partial_sums.h"
+
+typedef struct linear_context {
+    tensor *x, *y;
+    tensor *product; /* before the activation; y itself for none and relu */
+    parameter weight, bias;
+    activation kind;
+} linear_context;
+
+/* Turns dy into g in place and sums db, one pass over the rows. */
+static void activation_backward(tape *t, const linear_context *c) {
+    tensor *y = c->y;
+    int64_t n = y->columns;
+    partial_sums sums;
+    if (partial_sums_open(t, &sums, y->rows, n)) {
+        return;
+    }
+#pragma omp parallel for schedule(static)
+    for (int64_t chunk = 0; chunk < sums.chunks; chunk++) {
+        float room[n + 16], other[n + 16];
+        float *partial = partial_sums_chunk(&sums, chunk);
+        for (int64_t i = partial_sums_first(chunk); i < partial_sums_end(&sums, chunk); i++) {
+            void *stored = gradient_row(y, y->gradient, i);
+            const float *g = row_read(t, y->type, stored, room, n);
+            if (c->kind != ACTIVATION_NONE) {
+                const float *seen = row_read(t, y->type, tensor_row(c->product, i), other, n);
+                if (g != room) {
+                    memcpy(room, g, (size_t)n * sizeof(float));
+                }
+                if (c->kind == ACTIVATION_RELU) {
+                    t->rows->rectify_backward(room, seen, n);
+                } else if (c->kind == ACTIVATION_SWISH) {
+                    t->rows->swish_backward(room, seen, n);
+                } else {
+                    t->rows->gelu_backward(room, seen, n);
+                }
+                row_write(t, y->type, stored, room, n);
+                g = room;
+            }
+            t->rows->add(partial, g, n);
+        }
+    }
+    partial_sums_add_to(t, &sums, parameter_gradients(t->parameters, c->bias));
+}
+
+static void linear_backward(tape *t, void *context) {
+    linear_context *c = context;
+    if (!c->y->gradient) {
+        return;
+    }
+    activation_backward(t, c);
+    int accumulate;
+    matrix weight = parameter_matrix(t->parameters, c->weight), g = gradient_matrix(c->y);
+    if (!tape_gradient(t, c->x, &accumulate)) {
+        return;
+    }
+    tape_fail(t, gemm(t->gemm, gradient_matrix(c->x), g, weight, (gemm_options){.accumulate = accumulate}));
+    matrix d_weight = matrix_of(parameter_gradients(t->parameters, c->weight), c->weight.rows, c->weight.columns,
+                                ELEMENT_F32);
+    tape_fail(t, gemm(t->gemm, d_weight, matrix_transpose(g), tensor_matrix(c->x), (gemm_options){.accumulate = 1}));
+}
+
+tensor *op_linear(tape *t, tensor *x, parameter weight, parameter bias, activation kind) {
+    if (!x || t->status) {
+        return NULL;
+    }
+    tensor *product = tape_tensor(t, x->rows, weight.rows);
+    int separate = kind == ACTIVATION_SWISH || kind == ACTIVATION_GELU;
+    tensor *y = separate ? tape_tensor(t, x->rows, weight.rows) : product;
+    linear_context *c = tape_memory(t, 1, sizeof *c);
+    if (!product || !y || !c) {
+        return NULL;
+    }
+    *c = (linear_context){x, y, product, weight, bias, kind};
+    gemm_options options = {.bias = parameter_values(t->parameters, bias), .rectify = kind == ACTIVATION_RELU};
+    const packed_matrix *packed = t->packed ? packed_parameters_find(t->packed, weight) : NULL;
+    tape_fail(t, packed ? gemm_packed(t->gemm, tensor_matrix(product), tensor_matrix(x), packed, options)
+                        : gemm(t->gemm, tensor_matrix(product), tensor_matrix(x),
+                               matrix_transpose(parameter_matrix(t->parameters, weight)), options));
+    if (separate) {
+        int64_t n = y->columns;
+#pragma omp parallel for schedule(static)
+        for (int64_t i = 0; i < y->rows; i++) {
+            float room[n + 16];
+            row_load(t, y->type, tensor_row(product, i), room, n);
+            (kind == ACTIVATION_SWISH ? t->rows->swish : t->rows->gelu)(room, n);
+            row_write(t, y->type, tensor_row(y, i), room, n);
+        }
+    }
+    tape_note_backward(t, linear_backward, c);
+    return t->status ? NULL : y;
+}

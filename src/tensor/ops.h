@@ -1,0 +1,69 @@
+/* The operations, coarse: each has a file op_*.c with its formula, its forward and its
+ * backward side by side. All take and give [tokens, width] tensors; packed sequences
+ * are told by offsets. Where a tape is not recording, dropout is off. */
+#ifndef ATTN_TENSOR_OPS_H
+#define ATTN_TENSOR_OPS_H
+
+#include "tensor/tape.h"
+
+typedef enum activation {
+    ACTIVATION_NONE,
+    ACTIVATION_RELU,
+    ACTIVATION_SWISH,
+    ACTIVATION_GELU
+} activation;
+
+/* Sequences packed one behind the other: sequence s is rows offsets[s] to
+ * offsets[s + 1] - 1. */
+typedef struct packing {
+    const int32_t *offsets; /* [sequences + 1] */
+    int64_t sequences;
+} packing;
+
+/* y[t] = dropout(scale * table[ids[t]] + positions[t's place in its sequence]).
+ * table [vocabulary, width]; positions [longest, width] f32 or NULL. The caller has
+ * checked the ids and lengths. */
+tensor *op_embedding(tape *t, parameter table, const int32_t *ids, packing p, const float *positions, float scale,
+                     float dropout);
+
+/* y = activation(x W^T + b): W [out, in], b [out]. */
+tensor *op_linear(tape *t, tensor *x, parameter weight, parameter bias, activation kind);
+
+/* y = dropout(x), in a pass of its own (inside the feed-forward). */
+tensor *op_dropout(tape *t, tensor *x, float dropout);
+
+/* y = LayerNorm(x + dropout(f)): the end of each sub-layer (Vaswani et al. 2017,
+ * 5.4 and 3.1). */
+tensor *op_residual_norm(tape *t, tensor *x, tensor *f, parameter gain, parameter bias, float epsilon, float dropout);
+
+/* Which columns of which tensors hold queries, keys and values: a fused projection
+ * gives all three in one tensor. */
+typedef struct attention_inputs {
+    tensor *queries, *keys; /* values are in the keys' tensor */
+    int64_t query_column, key_column, value_column;
+    int64_t heads, head_dim;
+    packing query_packing, key_packing;
+    int causal;
+    float dropout;
+    const char *part; /* for the probe */
+} attention_inputs;
+
+/* Scaled dot-product attention of packed sequences, heads side by side:
+ * [query tokens, heads * head_dim]. */
+tensor *op_attention(tape *t, const attention_inputs *inputs);
+
+typedef struct loss_result {
+    double loss;       /* sum over tokens, label smoothing included */
+    double likelihood; /* sum over tokens of log p(label) */
+    int64_t correct;   /* tokens whose label is the likeliest */
+    int64_t tokens;
+} loss_result;
+
+/* logits = x table^T + bias; cross-entropy against labels with label smoothing. While
+ * recording, x's gradient and the parameters' are set at once, for the loss divided
+ * by `divisor`. Logits exist for a block of tokens at a time. `token_likelihood`
+ * (may be NULL) receives log p(label) of each token. */
+attn_status op_cross_entropy(tape *t, tensor *x, parameter table, parameter bias, const int32_t *labels,
+                             float smoothing, double divisor, loss_result *result, float *token_likelihood);
+
+#endif

@@ -1,0 +1,76 @@
+/* A sorted list by (offset, rows): a fused projection and its first part begin at the
+ * same place. */
+#include "tensor/packed_parameters.h"
+
+#include "base/memory.h"
+
+typedef struct packed_parameter {
+    parameter where;
+    packed_matrix *matrix;
+} packed_parameter;
+
+struct packed_parameters {
+    packed_parameter *list;
+    size_t count, capacity;
+};
+
+packed_parameters *packed_parameters_new(void) {
+    return memory_allocate(1, sizeof(packed_parameters));
+}
+
+void packed_parameters_free(packed_parameters *set) {
+    if (set) {
+        for (size_t i = 0; i < set->count; i++) {
+            packed_matrix_free(set->list[i].matrix);
+        }
+        memory_free(set->list);
+        memory_free(set);
+    }
+}
+
+static int comes_before(parameter a, parameter b) {
+    return a.offset != b.offset ? a.offset < b.offset : a.rows < b.rows;
+}
+
+/* The first place whose array does not come before `weight`. */
+static size_t place_of(const packed_parameters *set, parameter weight) {
+    size_t low = 0, high = set->count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (comes_before(set->list[middle].where, weight)) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+const packed_matrix *packed_parameters_find(const packed_parameters *set, parameter weight) {
+    size_t place = place_of(set, weight);
+    const packed_parameter *found = place < set->count ? &set->list[place] : NULL;
+    return found && found->where.offset == weight.offset && found->where.rows == weight.rows ? found->matrix : NULL;
+}
+
+attn_status packed_parameters_add(packed_parameters *set, gemm_context *context, const parameters *values,
+                                  parameter weight) {
+    if (packed_parameters_find(set, weight)) {
+        return ATTN_OK;
+    }
+    attn_status status = memory_grow(&set->list, &set->capacity, set->count + 1, sizeof *set->list);
+    packed_matrix *made = NULL;
+    if (!status) {
+        matrix plain = matrix_of(parameter_values(values, weight), weight.rows, weight.columns, ELEMENT_F32);
+        status = gemm_pack(context, matrix_transpose(plain), ELEMENT_F32, &made);
+    }
+    if (status) {
+        return status;
+    }
+    size_t place = place_of(set, weight);
+    for (size_t i = set->count; i > place; i--) {
+        set->list[i] = set->list[i - 1];
+    }
+    set->list[place] = (packed_parameter){weight, made};
+    set->count++;
+    return ATTN_OK;
+}

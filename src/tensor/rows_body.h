@@ -1,0 +1,354 @@
+/* The one body of the row kernels, in the compiler's vectors of 16 f32. Each
+ * rows_*.c includes it once with its instruction set's flags and ROWS_TABLE set to
+ * the name of its table. Sums run in 16 lanes and are folded in a fixed order. */
+#include <math.h>
+
+#include "base/random.h"
+#include "tensor/rows.h"
+
+typedef float vec __attribute__((vector_size(64)));
+typedef int32_t veci __attribute__((vector_size(64)));
+typedef uint32_t vecu __attribute__((vector_size(64)));
+typedef uint64_t vecq __attribute__((vector_size(128)));
+typedef uint16_t vech __attribute__((vector_size(32)));
+enum { LANES = 16 };
+
+static inline vec splat(float x) {
+    return x - (vec){0};
+}
+
+static inline vec load(const float *p) {
+    vec v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline void store(float *p, vec v) {
+    memcpy(p, &v, sizeof v);
+}
+
+/* The last n < 16 elements; lanes behind them hold `fill`. */
+static inline vec load_part(const float *p, int64_t n, float fill) {
+    vec v = splat(fill);
+    memcpy(&v, p, (size_t)n * sizeof *p);
+    return v;
+}
+
+static inline void store_part(float *p, vec v, int64_t n) {
+    memcpy(p, &v, (size_t)n * sizeof *p);
+}
+
+static inline vec load_some(const float *p, int64_t left, float fill) {
+    return left >= LANES ? load(p) : load_part(p, left, fill);
+}
+
+static inline void store_some(float *p, vec v, int64_t left) {
+    if (left >= LANES) {
+        store(p, v);
+    } else {
+        store_part(p, v, left);
+    }
+}
+
+static inline vec choose(veci mask, vec yes, vec no) {
+    return (vec)((mask & (veci)yes) | (~mask & (veci)no));
+}
+
+static inline vec maximum(vec a, vec b) {
+    return choose(a > b, a, b);
+}
+
+static inline float fold_sum(vec v) {
+    float lane[LANES];
+    memcpy(lane, &v, sizeof lane);
+    for (int half = LANES / 2; half; half /= 2) {
+        for (int i = 0; i < half; i++) {
+            lane[i] += lane[i + half];
+        }
+    }
+    return lane[0];
+}
+
+static inline float fold_maximum(vec v) {
+    float lane[LANES];
+    memcpy(lane, &v, sizeof lane);
+    for (int half = LANES / 2; half; half /= 2) {
+        for (int i = 0; i < half; i++) {
+            lane[i] = lane[i] > lane[i + half] ? lane[i] : lane[i + half];
+        }
+    }
+    return lane[0];
+}
+
+/* e^x = 2^n e^r with n = round(x log2 e), |r| <= log 2 / 2, and Taylor's series for
+ * e^r to r^6 (error 2e-7 of the result). 0 below -87.3, held at e^88 above; NaN
+ * stays NaN. */
+static inline vec exponential(vec x) {
+    const vec magic = splat(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
+    veci small = x < splat(-87.3f), large = x > splat(88.0f);
+    vec held = choose(large, splat(88.0f), choose(small, splat(-87.3f), x));
+    vec shifted = held * 1.44269504f + magic;
+    vec n = shifted - magic;
+    vec r = held - n * 0.693359375f;
+    r = r + n * 2.12194440e-4f;
+    vec e = splat(1.0f / 720);
+    e = e * r + 1.0f / 120;
+    e = e * r + 1.0f / 24;
+    e = e * r + 1.0f / 6;
+    e = e * r + 0.5f;
+    e = e * r + 1.0f;
+    e = e * r + 1.0f;
+    veci power = ((veci)shifted - (veci)magic) << 23;
+    vec result = (vec)((veci)e + power);
+    result = choose(small, splat(0), result);
+    return choose(x == x, result, x);
+}
+
+static void widen(float *out, const bf16 *in, int64_t n) {
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        vech h;
+        memcpy(&h, in + i, sizeof h);
+        vecu bits = __builtin_convertvector(h, vecu) << 16;
+        memcpy(out + i, &bits, sizeof bits);
+    }
+    for (; i < n; i++) {
+        out[i] = float_from_bf16(in[i]);
+    }
+}
+
+static void narrow(bf16 *out, const float *in, int64_t n) {
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        vec x = load(in + i);
+        vecu bits = (vecu)x;
+        vecu rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+        vecu nan = (vecu)(x != x);
+        rounded = (nan & ((bits >> 16) | 0x40u)) | (~nan & rounded);
+        vech h = __builtin_convertvector(rounded, vech);
+        memcpy(out + i, &h, sizeof h);
+    }
+    for (; i < n; i++) {
+        out[i] = bf16_from_float(in[i]);
+    }
+}
+
+static void add(float *out, const float *in, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        out[i] += in[i];
+    }
+}
+
+/* The high and low halves of 16 products of 32 bits. */
+static inline vecu multiply_wide(vecu a, uint32_t b, vecu *high) {
+    vecq product = __builtin_convertvector(a, vecq) * (uint64_t)b;
+    *high = __builtin_convertvector(product >> 32, vecu);
+    return __builtin_convertvector(product, vecu);
+}
+
+/* 16 Philox blocks give 8 decisions of 16 bits each: element e of a row takes half
+ * e / 64 % 2 of word e / 16 % 4 of block e / 128 * 16 + e % 16. */
+static void dropout(float *values, int64_t n, uint64_t key, int64_t row, uint32_t drop) {
+    const vecu lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const float scale = 65536.0f / (float)(65536u - drop);
+    for (int64_t start = 0; start < n; start += 8 * LANES) {
+        vecu c0 = lane + (uint32_t)(start / (8 * LANES)) * LANES;
+        vecu c1 = (vecu){0} + (uint32_t)row;
+        vecu c2 = (vecu){0} + (uint32_t)((uint64_t)row >> 32);
+        vecu c3 = (vecu){0} + 2u;
+        uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
+        for (int round = 0; round < 10; round++) {
+            vecu high0, high1;
+            vecu low0 = multiply_wide(c0, 0xD2511F53u, &high0);
+            vecu low1 = multiply_wide(c2, 0xCD9E8D57u, &high1);
+            c0 = high1 ^ c1 ^ k0;
+            c1 = low1;
+            c2 = high0 ^ c3 ^ k1;
+            c3 = low0;
+            k0 += 0x9E3779B9u;
+            k1 += 0xBB67AE85u;
+        }
+        vecu words[8] = {c0 & 0xffffu, c1 & 0xffffu, c2 & 0xffffu, c3 & 0xffffu, c0 >> 16, c1 >> 16, c2 >> 16, c3 >> 16};
+        for (int part = 0; part < 8; part++) {
+            int64_t at = start + part * LANES, left = n - at;
+            if (left <= 0) {
+                break;
+            }
+            veci kept = words[part] >= drop;
+            vec v = load_some(values + at, left, 0) * scale;
+            store_some(values + at, choose(kept, v, splat(0)), left);
+        }
+    }
+}
+
+static float layer_norm(float *y, float *normalized, const float *x, const float *gain, const float *bias, int64_t n,
+                        float epsilon) {
+    vec sum = {0}, squares = {0};
+    for (int64_t i = 0; i < n; i += LANES) {
+        sum += load_some(x + i, n - i, 0);
+    }
+    float mean = fold_sum(sum) / (float)n;
+    for (int64_t i = 0; i < n; i += LANES) {
+        vec d = load_some(x + i, n - i, mean) - mean;
+        squares += d * d;
+    }
+    float rstd = 1.0f / sqrtf(fold_sum(squares) / (float)n + epsilon);
+    for (int64_t i = 0; i < n; i += LANES) {
+        int64_t left = n - i;
+        vec unit = (load_some(x + i, left, 0) - mean) * rstd;
+        vec out = unit * load_some(gain + i, left, 0) + load_some(bias + i, left, 0);
+        if (normalized) {
+            store_some(normalized + i, unit, left);
+        }
+        store_some(y + i, out, left);
+    }
+    return rstd;
+}
+
+static void layer_norm_backward(float *dx, float *d_gain, float *d_bias, const float *dy, const float *normalized,
+                                const float *gain, int64_t n, float rstd) {
+    vec sum = {0}, product = {0};
+    for (int64_t i = 0; i < n; i += LANES) {
+        int64_t left = n - i;
+        vec d = load_some(dy + i, left, 0), unit = load_some(normalized + i, left, 0);
+        vec scaled = d * load_some(gain + i, left, 0);
+        sum += scaled;
+        product += scaled * unit;
+        store_some(d_gain + i, load_some(d_gain + i, left, 0) + d * unit, left);
+        store_some(d_bias + i, load_some(d_bias + i, left, 0) + d, left);
+    }
+    float mean = fold_sum(sum) / (float)n, mean_product = fold_sum(product) / (float)n;
+    for (int64_t i = 0; i < n; i += LANES) {
+        int64_t left = n - i;
+        vec scaled = load_some(dy + i, left, 0) * load_some(gain + i, left, 0);
+        store_some(dx + i, (scaled - mean - load_some(normalized + i, left, 0) * mean_product) * rstd, left);
+    }
+}
+
+static float largest(const float *z, int64_t n) {
+    vec top = splat(-INFINITY);
+    for (int64_t i = 0; i < n; i += LANES) {
+        top = maximum(load_some(z + i, n - i, -INFINITY), top);
+    }
+    return fold_maximum(top);
+}
+
+static float cross_entropy(float *z, int64_t n, int64_t y, float smoothing, float scale, float *likelihood,
+                           int *correct) {
+    float top = largest(z, n), label = z[y];
+    vec mass = {0}, total = {0};
+    for (int64_t i = 0; i < n; i += LANES) {
+        int64_t left = n - i;
+        vec v = load_some(z + i, left, -INFINITY);
+        vec e = exponential(v - top);
+        mass += e;
+        total += left >= LANES ? v : load_part(z + i, left, 0);
+        store_some(z + i, e, left);
+    }
+    float sum = fold_sum(mass), log_sum = top + logf(sum);
+    float share = smoothing / (float)n;
+    float factor = scale / sum, shift = scale * share;
+    for (int64_t i = 0; i < n; i += LANES) {
+        int64_t left = n - i;
+        store_some(z + i, load_some(z + i, left, 0) * factor - shift, left);
+    }
+    z[y] -= scale * (1.0f - smoothing);
+    *likelihood = label - log_sum;
+    *correct = label >= top;
+    return log_sum - (1.0f - smoothing) * label - share * fold_sum(total);
+}
+
+static float log_softmax(float *z, int64_t n) {
+    float top = largest(z, n);
+    vec mass = {0};
+    for (int64_t i = 0; i < n; i += LANES) {
+        mass += exponential(load_some(z + i, n - i, -INFINITY) - top);
+    }
+    float log_sum = top + logf(fold_sum(mass));
+    for (int64_t i = 0; i < n; i++) {
+        z[i] -= log_sum;
+    }
+    return log_sum;
+}
+
+static inline vec sigmoid(vec x) {
+    return 1.0f / (1.0f + exponential(-x));
+}
+
+static void swish(float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i += LANES) {
+        vec v = load_some(x + i, n - i, 0);
+        store_some(x + i, v * sigmoid(v), n - i);
+    }
+}
+
+static void swish_backward(float *dy, const float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i += LANES) {
+        vec v = load_some(x + i, n - i, 0), s = sigmoid(v);
+        store_some(dy + i, load_some(dy + i, n - i, 0) * (s + v * s * (1.0f - s)), n - i);
+    }
+}
+
+static void gelu(float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = 0.5f * x[i] * (1.0f + erff(x[i] * 0.70710678f));
+    }
+}
+
+static void gelu_backward(float *dy, const float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        float share = 0.5f * (1.0f + erff(x[i] * 0.70710678f));
+        float density = 0.39894228f * expf(-0.5f * x[i] * x[i]);
+        dy[i] *= share + x[i] * density;
+    }
+}
+
+static void rectify_backward(float *dy, const float *y, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        dy[i] = y[i] > 0 ? dy[i] : 0;
+    }
+}
+
+static void adam(float *value, float *first, float *second, const float *gradient, bf16 *copy, int64_t n,
+                 const adam_step *step) {
+    const float rate = step->rate / step->correction1, unbias = 1.0f / step->correction2;
+    for (int64_t i = 0; i < n; i++) {
+        float g = gradient[i] * step->gradient_scale;
+        float m = step->beta1 * first[i] + (1.0f - step->beta1) * g;
+        float v = step->beta2 * second[i] + (1.0f - step->beta2) * g * g;
+        first[i] = m;
+        second[i] = v;
+        value[i] -= step->decay * value[i] + rate * m / (sqrtf(v * unbias) + step->epsilon);
+    }
+    if (copy) {
+        narrow(copy, value, n);
+    }
+}
+
+static void blend(float *average, const float *values, int64_t n, float share) {
+    for (int64_t i = 0; i < n; i++) {
+        average[i] += share * (values[i] - average[i]);
+    }
+}
+
+static double sum_of_squares(const float *values, int64_t n) {
+    double lane[LANES] = {0};
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        for (int j = 0; j < LANES; j++) {
+            lane[j] += (double)values[i + j] * (double)values[i + j];
+        }
+    }
+    for (; i < n; i++) {
+        lane[0] += (double)values[i] * (double)values[i];
+    }
+    double sum = 0;
+    for (int j = 0; j < LANES; j++) {
+        sum += lane[j];
+    }
+    return sum;
+}
+
+const row_kernels ROWS_TABLE = {
+    widen, narrow, add, dropout, layer_norm, layer_norm_backward, cross_entropy, log_softmax,
+    swish, swish_backward, gelu, gelu_backward, rectify_backward, adam, blend, sum_of_squares};

@@ -1,0 +1,3 @@
+/* The row kernels for any processor. */
+#define ROWS_TABLE rows_portable
+#include "tensor/rows_body.h"

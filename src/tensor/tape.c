@@ -1,0 +1,89 @@
+#include "tensor/tape.h"
+
+#include "base/random.h"
+
+attn_status tape_open(tape *t, parameters *set) {
+    *t = (tape){.parameters = set, .rows = rows_select(), .memory = arena_new(), .gemm = gemm_context_new()};
+    t->type = set->copies ? ELEMENT_BF16 : ELEMENT_F32;
+    if (!t->memory || !t->gemm) {
+        tape_close(t);
+        return ATTN_ERROR_MEMORY;
+    }
+    return ATTN_OK;
+}
+
+void tape_close(tape *t) {
+    arena_free(t->memory);
+    gemm_context_free(t->gemm);
+    memory_free(t->notes);
+    *t = (tape){0};
+}
+
+void tape_reset(tape *t) {
+    arena_reset(t->memory);
+    t->count = 0;
+    t->draws = 0;
+    t->status = ATTN_OK;
+}
+
+void tape_start(tape *t, int recording, uint64_t seed, uint64_t step) {
+    tape_reset(t);
+    t->recording = recording;
+    t->key = random_key(seed, step, 0x64726f70); /* "drop" */
+}
+
+attn_status tape_backward(tape *t) {
+    while (t->count > 0 && !t->status) {
+        tape_note note = t->notes[--t->count];
+        note.backward(t, note.context);
+    }
+    return t->status;
+}
+
+void *tape_memory(tape *t, int64_t count, size_t size) {
+    void *memory = t->status || count < 0 ? NULL : arena_allocate(t->memory, (size_t)count, size);
+    if (!memory) {
+        tape_fail(t, ATTN_ERROR_MEMORY);
+    }
+    return memory;
+}
+
+tensor *tape_tensor(tape *t, int64_t rows, int64_t columns) {
+    tensor *x = tape_memory(t, 1, sizeof *x);
+    if (!x) {
+        return NULL;
+    }
+    *x = (tensor){NULL, NULL, rows, columns, t->type};
+    x->data = tape_memory(t, rows * columns, element_size(t->type));
+    return x->data ? x : NULL;
+}
+
+uint64_t tape_draw(tape *t) {
+    return random_key(t->key, t->draws++, 0);
+}
+
+void tape_note_backward(tape *t, void (*backward)(tape *, void *), void *context) {
+    if (!t->recording || t->status) {
+        return;
+    }
+    attn_status status = memory_grow(&t->notes, &t->capacity, t->count + 1, sizeof *t->notes);
+    if (status) {
+        tape_fail(t, status);
+        return;
+    }
+    t->notes[t->count++] = (tape_note){backward, context};
+}
+
+void tape_fail(tape *t, attn_status status) {
+    if (!t->status) {
+        t->status = status;
+    }
+}
+
+void *tape_gradient(tape *t, tensor *x, int *accumulate) {
+    *accumulate = x->gradient != NULL;
+    if (!x->gradient) {
+        x->gradient = tape_memory(t, x->rows * x->columns, element_size(x->type));
+    }
+    return x->gradient;
+}

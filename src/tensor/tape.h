@@ -1,0 +1,146 @@
+/* Tensors and the tape. A layer calls operations (ops.h) one after the other; each
+ * computes its result at once and, while the tape is recording, notes how to go
+ * back. tape_backward walks the notes from the last to the first. Everything lives
+ * in the tape's arena and is gone at tape_reset.
+ *
+ * An operation that fails sets the tape's status and returns NULL; an operation given
+ * NULL does nothing. So a layer is written without checks and the status is looked
+ * at once, at the end. */
+#ifndef ATTN_TENSOR_TAPE_H
+#define ATTN_TENSOR_TAPE_H
+
+#include "base/memory.h"
+#include "tensor/gemm.h"
+#include "tensor/packed_parameters.h"
+#include "tensor/parameters.h"
+#include "tensor/rows.h"
+
+/* A dense [rows, columns] matrix of activations: one row a token. */
+typedef struct tensor {
+    void *data;
+    void *gradient; /* NULL until an operation behind it goes back */
+    int64_t rows, columns;
+    element_type type;
+} tensor;
+
+struct tape;
+
+typedef struct tape_note {
+    void (*backward)(struct tape *, void *context);
+    void *context;
+} tape_note;
+
+/* Told of each attention's weights while set: `part` names the layer
+ * ("encoder.0.self", "decoder.3.cross"); weights are [heads, queries, keys] of
+ * sequence `sequence`. */
+typedef struct attention_probe {
+    attn_status (*look)(void *context, const char *part, int64_t sequence, int64_t heads, int64_t queries,
+                        int64_t keys, const float *weights);
+    void *context;
+} attention_probe;
+
+typedef struct tape {
+    arena *memory;
+    gemm_context *gemm;
+    const row_kernels *rows;
+    parameters *parameters;
+    const packed_parameters *packed; /* of an f32 model that does not change; or NULL */
+    element_type type;  /* of activations and products */
+    int recording;      /* notes are taken, and dropout is on */
+    uint64_t key;       /* of this step's random numbers */
+    uint64_t draws;     /* streams taken from it so far */
+    attn_status status; /* of the first operation that failed */
+    attention_probe probe;
+    tape_note *notes;
+    size_t count, capacity;
+} tape;
+
+/* The arena and the product context are taken; the parameters are not owned. */
+attn_status tape_open(tape *t, parameters *set);
+void tape_close(tape *t);
+
+/* Forgets all tensors and notes; the memory is kept. */
+void tape_reset(tape *t);
+
+/* Starts a step: reset, recording or not, random numbers from (seed, step). */
+void tape_start(tape *t, int recording, uint64_t seed, uint64_t step);
+
+/* Walks the notes backwards. The last operation (a loss) has set its input's
+ * gradient itself. */
+attn_status tape_backward(tape *t);
+
+/* --- for the operations -------------------------------------------------------- */
+
+/* A tensor of the tape's type, its content undefined; NULL when memory is short. */
+tensor *tape_tensor(tape *t, int64_t rows, int64_t columns);
+
+/* count * size bytes that live as long as the tensors. */
+void *tape_memory(tape *t, int64_t count, size_t size);
+
+/* A new stream of random numbers. */
+uint64_t tape_draw(tape *t);
+
+/* Notes a way back, if recording. */
+void tape_note_backward(tape *t, void (*backward)(tape *, void *), void *context);
+
+/* Sets the status to the first failure. */
+void tape_fail(tape *t, attn_status status);
+
+/* The array for x's gradient. *accumulate says whether to add to what is there
+ * (another operation has written) or to overwrite. NULL when memory is short. */
+void *tape_gradient(tape *t, tensor *x, int *accumulate);
+
+/* f32 arithmetic on stored rows. read: the row as f32, in place or widened into
+ * `room` [n]. */
+static inline const float *row_read(const tape *t, element_type type, const void *row, float *room, int64_t n) {
+    if (type == ELEMENT_F32) {
+        return row;
+    }
+    t->rows->widen(room, row, n);
+    return room;
+}
+
+/* The row as f32 in `room` [n], to be changed there. */
+static inline void row_load(const tape *t, element_type type, const void *row, float *room, int64_t n) {
+    const float *values = row_read(t, type, row, room, n);
+    if (values != room) {
+        memcpy(room, values, (size_t)n * sizeof(float));
+    }
+}
+
+static inline void row_write(const tape *t, element_type type, void *row, const float *values, int64_t n) {
+    if (type == ELEMENT_F32) {
+        if (row != values) {
+            memcpy(row, values, (size_t)n * sizeof(float));
+        }
+    } else {
+        t->rows->narrow(row, values, n);
+    }
+}
+
+/* row = values, or row += values through `room` [n]. */
+static inline void row_give(const tape *t, element_type type, void *row, float *values, float *room, int64_t n,
+                            int accumulate) {
+    if (accumulate) {
+        t->rows->add(values, row_read(t, type, row, room, n), n);
+    }
+    row_write(t, type, row, values, n);
+}
+
+static inline void *tensor_row(const tensor *x, int64_t row) {
+    return element_at(x->data, x->type, row * x->columns);
+}
+
+static inline void *gradient_row(const tensor *x, void *gradient, int64_t row) {
+    return element_at(gradient, x->type, row * x->columns);
+}
+
+static inline matrix tensor_matrix(const tensor *x) {
+    return matrix_of(x->data, x->rows, x->columns, x->type);
+}
+
+static inline matrix gradient_matrix(const tensor *x) {
+    return matrix_of(x->gradient, x->rows, x->columns, x->type);
+}
+
+#endif

@@ -1,0 +1,88 @@
+/* The mean of several models' weights: checkpoints near the end of one run, averaged,
+ * translate better than each of them (Vaswani et al. 2017, 6.1). */
+#include <string.h>
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "data/tokenizer.h"
+#include "model/folder.h"
+#include "model/transformer.h"
+#include "train/trainer.h"
+
+static attn_status same_vocabulary(const tokenizer *a, const tokenizer *b, const char *path_a, const char *path_b) {
+    size_t pieces = tokenizer_vocabulary_size(a);
+    int same = pieces == tokenizer_vocabulary_size(b) && tokenizer_get_kind(a) == tokenizer_get_kind(b);
+    for (size_t i = 0; i < pieces && same; i++) {
+        const char *piece_a = tokenizer_piece(a, (int32_t)i), *piece_b = tokenizer_piece(b, (int32_t)i);
+        same = piece_a && piece_b ? strcmp(piece_a, piece_b) == 0 : piece_a == piece_b;
+    }
+    return same ? ATTN_OK
+                : fail(ATTN_ERROR_ARGUMENT, "%s has another vocabulary than %s; their mean would mean nothing", path_b,
+                       path_a);
+}
+
+/* Adds one model's weights to the sums; it must be like the first. */
+static attn_status add_model(const char *path, const char *first_path, const transformer *first,
+                             const tokenizer *first_tokenizer, double *sums) {
+    transformer *model = NULL;
+    tokenizer *own = NULL;
+    attn_status status = transformer_load(path, (transformer_purpose){0, ELEMENT_F32}, &model);
+    if (!status && !model_config_equal(&model->config, &first->config)) {
+        status = fail(ATTN_ERROR_ARGUMENT, "%s has another shape than %s (config.json); only models of one run can be "
+                      "averaged", path, first_path);
+    }
+    status = status ? status : tokenizer_load(path, &own);
+    status = status ? status : same_vocabulary(first_tokenizer, own, first_path, path);
+    for (int64_t i = 0; !status && i < model->parameters.size; i++) {
+        sums[i] += (double)model->parameters.values[i];
+    }
+    tokenizer_free(own);
+    transformer_free(model);
+    return status;
+}
+
+static attn_status write_mean(transformer *model, const tokenizer *vocabulary, const double *sums, size_t count,
+                              const char *output) {
+    for (int64_t i = 0; i < model->parameters.size; i++) {
+        model->parameters.values[i] = (float)(sums[i] / (double)count);
+    }
+    char number[32];
+    (void)snprintf(number, sizeof number, "%zu", count);
+    safetensors_metadata fact = {"run.averaged_models", number};
+    folder_tensor *tensors = transformer_tensors(model, model->parameters.values);
+    attn_status status = tensors ? folder_write_config(output, &model->config) : ATTN_ERROR_MEMORY;
+    status = status ? status : tokenizer_save(vocabulary, output);
+    status = status ? status : folder_write_weights(output, tensors, model->parameters.count, &fact, 1);
+    memory_free(tensors);
+    return status;
+}
+
+attn_status average_folders(const char *const *models, size_t count, const char *output) {
+    transformer *first = NULL;
+    tokenizer *vocabulary = NULL;
+    attn_status status = transformer_load(models[0], (transformer_purpose){0, ELEMENT_F32}, &first);
+    status = status ? status : tokenizer_load(models[0], &vocabulary);
+    double *sums = status ? NULL : memory_allocate((size_t)first->parameters.size, sizeof *sums);
+    status = status || sums ? status : ATTN_ERROR_MEMORY;
+    for (size_t i = 0; i < count && !status; i++) {
+        status = add_model(models[i], models[0], first, vocabulary, sums);
+    }
+    status = status ? status : write_mean(first, vocabulary, sums, count, output);
+    memory_free(sums);
+    tokenizer_free(vocabulary);
+    transformer_free(first);
+    return status;
+}
+
+attn_status attn_average(const char *const *models, size_t count, const char *output) {
+    if (!models || count == 0 || !output) {
+        return fail(ATTN_ERROR_ARGUMENT, "model folders to average and a folder for the result were expected");
+    }
+    char *weights = file_join(output, FOLDER_WEIGHTS);
+    int exists = weights && file_exists(weights);
+    attn_status status = !weights ? ATTN_ERROR_MEMORY
+                         : exists ? fail(ATTN_ERROR_ARGUMENT, "%s already holds a model; name another folder", output)
+                                  : ATTN_OK;
+    memory_free(weights);
+    return status ? status : average_folders(models, count, output);
+}

@@ -1,0 +1,173 @@
+/* The options of a training run: their defaults, their ranges, what excludes what. */
+#include <string.h>
+
+#include "train/trainer.h"
+
+enum { FROZEN_ROOM = 5 };
+
+void attn_train_options_defaults(attn_train_options *options) {
+    *options = (attn_train_options){.valid_share = 0.01,
+                                    .max_tokens = 256,
+                                    .vocabulary = 8000,
+                                    .layers = 4,
+                                    .width = 256,
+                                    .heads = 4,
+                                    .feed_forward = 1024,
+                                    .dropout = 0.1,
+                                    .activation = "relu",
+                                    .max_positions = 512,
+                                    .rate = 0.002,
+                                    .warmup = 400,
+                                    .beta1 = 0.9,
+                                    .beta2 = 0.98,
+                                    .epsilon = 1e-9,
+                                    .momentum = 0.9,
+                                    .weight_decay = 0.01,
+                                    .accumulate = 1,
+                                    .journal_every = 20,
+                                    .label_smoothing = 0.1,
+                                    .clip = 1.0,
+                                    .batch_tokens = 4096,
+                                    .average = 0.995,
+                                    .valid_bleu_lines = 200,
+                                    .seed = 1};
+}
+
+const char *schedule_name(attn_schedule kind) {
+    static const char *const NAMES[] = {"inverse square root", "constant", "cosine", "linear"};
+    return NAMES[kind];
+}
+
+const char *optimizer_name(attn_optimizer kind) {
+    static const char *const NAMES[] = {"adam", "adamw", "sgd"};
+    return NAMES[kind];
+}
+
+const char *watch_name(attn_watch watch) {
+    static const char *const NAMES[] = {"loss", "accuracy", "bleu", "chrf"};
+    return NAMES[watch];
+}
+
+attn_status train_options_frozen(const attn_train_options *o, const char *names[5]) {
+    static const struct {
+        const char *part, *beginnings[2];
+    } PARTS[] = {{"embeddings", {"model.shared.", "final_logits_bias"}},
+                 {"encoder", {"model.encoder.", NULL}},
+                 {"decoder", {"model.decoder.", NULL}}};
+    enum { PART_COUNT = sizeof PARTS / sizeof *PARTS };
+    int chosen[PART_COUNT] = {0}, count = 0, parts = 0;
+    for (const char *word = o->freeze; word && *word;) {
+        size_t length = strcspn(word, ",");
+        int found = -1;
+        for (int i = 0; i < PART_COUNT; i++) {
+            if (strlen(PARTS[i].part) == length && strncmp(PARTS[i].part, word, length) == 0) {
+                found = i;
+            }
+        }
+        if (found < 0) {
+            return fail(ATTN_ERROR_ARGUMENT,
+                        "freeze names \"%.*s\"; embeddings, encoder or decoder were expected, with commas between",
+                        (int)(length < 100 ? length : 100), word);
+        }
+        chosen[found] = 1;
+        word += length + (word[length] == ',');
+    }
+    for (int i = 0; i < PART_COUNT; i++) {
+        for (int j = 0; chosen[i] && j < 2 && PARTS[i].beginnings[j]; j++) {
+            names[count++] = PARTS[i].beginnings[j];
+        }
+        parts += chosen[i];
+    }
+    names[count] = NULL;
+    return parts < PART_COUNT ? ATTN_OK
+                              : fail(ATTN_ERROR_ARGUMENT, "freeze names every part of the model; nothing would learn");
+}
+
+static attn_status check_number(const char *name, double value, double low, double high) {
+    return value >= low && value <= high
+               ? ATTN_OK
+               : fail(ATTN_ERROR_ARGUMENT, "%s is %g; a number from %g to %g was expected", name, value, low, high);
+}
+
+static attn_status check_ranges(const attn_train_options *o) {
+    const struct {
+        const char *name;
+        double value, low, high;
+    } ranges[] = {{"valid-share", o->valid_share, 0, 0.9},
+                  {"max-tokens", o->max_tokens, 2, 65536},
+                  {"vocabulary", o->vocabulary, 16, 1000000},
+                  {"layers", o->layers, 1, 1024},
+                  {"width", o->width, 2, 65536},
+                  {"heads", o->heads, 1, 4096},
+                  {"feed-forward", o->feed_forward, 1, 1 << 18},
+                  {"dropout", o->dropout, 0, 0.99},
+                  {"attention-dropout", o->attention_dropout, 0, 0.99},
+                  {"max-positions", o->max_positions, 2, 1 << 20},
+                  {"rate", o->rate, 1e-12, 1000},
+                  {"warmup", o->warmup, 0, 1e9},
+                  {"beta1", o->beta1, 0, 0.999999},
+                  {"beta2", o->beta2, 0, 0.999999},
+                  {"epsilon", o->epsilon, 1e-20, 1},
+                  {"label-smoothing", o->label_smoothing, 0, 0.99},
+                  {"clip", o->clip, 0, 1e9},
+                  {"batch-tokens", o->batch_tokens, 1, 1 << 24},
+                  {"average", o->average, 0, 0.999999},
+                  {"updates", (double)o->max_updates, 0, 1e12},
+                  {"epochs", o->max_epochs, 0, 1e9},
+                  {"minutes", o->max_minutes, 0, 1e7},
+                  {"validate-every", (double)o->validate_every, 0, 1e12},
+                  {"valid-bleu-lines", o->valid_bleu_lines, 0, 1e9},
+                  {"schedule", o->schedule, 0, ATTN_SCHEDULE_LINEAR},
+                  {"optimizer", o->optimizer, 0, ATTN_OPTIMIZER_SGD},
+                  {"watch", o->watch, 0, ATTN_WATCH_CHRF},
+                  {"momentum", o->momentum, 0, 0.999999},
+                  {"weight-decay", o->weight_decay, 0, 1},
+                  {"accumulate", o->accumulate, 1, 1 << 20},
+                  {"patience", o->patience, 0, 1e9},
+                  {"save-every", (double)o->save_every, 0, 1e12},
+                  {"journal-every", (double)o->journal_every, 1, 1e12},
+                  {"keep-last", o->keep_last, 0, 10000},
+                  {"keep-best", o->keep_best, 0, 10000}};
+    if (!o->model) {
+        return fail(ATTN_ERROR_ARGUMENT, "no model folder was named");
+    }
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
+        attn_status status = check_number(ranges[i].name, ranges[i].value, ranges[i].low, ranges[i].high);
+        if (status) {
+            return status;
+        }
+    }
+    return ATTN_OK;
+}
+
+static attn_status check_agreement(const attn_train_options *o) {
+    if (o->max_updates == 0 && o->max_epochs == 0 && o->max_minutes == 0) {
+        return fail(ATTN_ERROR_ARGUMENT, "no end was given: set updates, epochs or minutes");
+    }
+    if (!o->init && o->width % o->heads != 0) {
+        return fail(ATTN_ERROR_ARGUMENT, "heads is %d; a divisor of the width, %d, was expected", o->heads, o->width);
+    }
+    if (!o->init && o->max_tokens > o->max_positions) {
+        return fail(ATTN_ERROR_ARGUMENT, "max-tokens is %d; at most the %d of max-positions were expected", o->max_tokens,
+                    o->max_positions);
+    }
+    if (schedule_has_end(o->schedule) && o->max_updates == 0 && o->max_epochs == 0) {
+        return fail(ATTN_ERROR_ARGUMENT,
+                    "the %s schedule needs the run's end in updates or epochs; minutes do not say at which update it is",
+                    schedule_name(o->schedule));
+    }
+    if ((o->watch == ATTN_WATCH_BLEU || o->watch == ATTN_WATCH_CHRF) && o->valid_bleu_lines == 0) {
+        return fail(ATTN_ERROR_ARGUMENT, "watch is %s, but valid-bleu-lines is 0: nothing would be translated",
+                    watch_name(o->watch));
+    }
+    if (o->average_kept && o->keep_last == 0) {
+        return fail(ATTN_ERROR_ARGUMENT, "average-kept needs keep-last: how many checkpoints to average");
+    }
+    const char *frozen[FROZEN_ROOM];
+    return train_options_frozen(o, frozen);
+}
+
+attn_status train_options_check(const attn_train_options *o) {
+    attn_status status = check_ranges(o);
+    return status ? status : check_agreement(o);
+}

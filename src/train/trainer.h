@@ -1,0 +1,138 @@
+/* A training run's state, shared by the files of this room: the loop (train.c), its
+ * beginning (start.c, train_options.c), its texts (corpora.c), its checkpoints
+ * (checkpoint.c, keep.c) and its measuring (validate.c). */
+#ifndef ATTN_TRAIN_TRAINER_H
+#define ATTN_TRAIN_TRAINER_H
+
+#include <attn/attn.h>
+
+#include "data/batch.h"
+#include "data/corpus.h"
+#include "data/tokenizer.h"
+#include "model/transformer.h"
+#include "train/board.h"
+#include "train/journal.h"
+#include "train/optimizer.h"
+#include "train/schedule.h"
+#include "train/step.h"
+
+/* One split: its text, for BLEU, and its ids. */
+typedef struct split {
+    parallel_text text;
+    corpus corpus;
+    int present;
+} split;
+
+/* What one validation found. */
+typedef struct validated {
+    int64_t update, epoch;
+    double loss, token_accuracy, bleu, chrf; /* NAN, and < 0: not computed */
+} validated;
+
+/* What is summed between two reports. */
+typedef struct interval {
+    double started; /* seconds trained when it began, without measuring and saving */
+    double loss, flops, norm;
+    int64_t tokens, correct, updates, timed_tokens; /* timed: since `started`, in this process */
+} interval;
+
+typedef struct trainer {
+    const attn_train_options *options;
+    tokenizer *tokenizer;
+    split train, valid, test;
+    uint64_t data_hash; /* of the training ids: a resumed run must see the same */
+    transformer *model;
+    gradient_step *step;
+    const char *frozen[5]; /* the optimizer's settings point here */
+    optimizer optimizer;
+    schedule schedule;
+    batcher *batcher;
+    journal *journal;
+    board *board;          /* TensorBoard; may be NULL */
+
+    double seconds_before; /* trained in the parts before this one */
+    double started;        /* monotonic clock */
+    double seconds_aside;  /* of this part: spent validating and saving */
+    validated *history;    /* one for each validation, in order */
+    size_t history_count, history_capacity;
+    size_t best;           /* its index in the history; history_count > 0 */
+    int64_t epoch;         /* finished epochs */
+    interval shown, noted; /* for the progress; for the journal */
+} trainer;
+
+/* --- train_options.c --- */
+
+/* Ranges, and what excludes what. */
+attn_status train_options_check(const attn_train_options *options);
+/* Beginnings of the names of the parts in o->freeze, ended by NULL; room for 5. */
+attn_status train_options_frozen(const attn_train_options *options, const char *names[5]);
+const char *schedule_name(attn_schedule kind);
+const char *optimizer_name(attn_optimizer kind);
+const char *watch_name(attn_watch watch);
+
+/* --- start.c --- */
+
+attn_status trainer_open(trainer *t);
+void trainer_close(trainer *t);
+
+/* --- corpora.c --- */
+
+/* Reads the three splits' texts; holds out a share of the training pairs where no
+ * validation is given. */
+attn_status trainer_read_texts(trainer *t);
+/* Encodes them with the trainer's tokenizer. */
+attn_status trainer_encode_texts(trainer *t);
+void split_release(split *s);
+
+/* --- checkpoint.c --- */
+
+/* Replaces training.safetensors. */
+attn_status trainer_save_state(trainer *t);
+/* After a validation: the folders of the weights that it has seen, that is last/, the best
+ * one and the kept ones. Doing it twice changes nothing. */
+attn_status trainer_publish(trainer *t);
+/* 1 if the folder has a training state. */
+int trainer_has_state(const char *directory);
+/* Fills the model, the optimizer and the counters from training.safetensors. */
+attn_status trainer_resume(trainer *t);
+
+/* --- keep.c --- */
+
+/* How good a validation was, by what is watched: higher is better. */
+double validated_score(const validated *v, attn_watch watch);
+/* Index of the best in the history (the first of equals); without validation pairs the
+ * newest. history_count > 0. */
+size_t history_best(const trainer *t);
+/* DIR/checkpoints/update-000000042, to be released with memory_free. */
+char *kept_path(const trainer *t, int64_t update);
+/* 1 if the validation at `index` of the history is to be kept. */
+int kept_is_wanted(const trainer *t, size_t index);
+/* Removes the kept folders that are not wanted any more. */
+attn_status kept_prune(const trainer *t);
+/* The mean of the last ones goes to DIR/averaged. */
+attn_status kept_average(const trainer *t);
+
+/* --- average.c --- */
+
+/* attn_average, over a folder that may hold a model already. */
+attn_status average_folders(const char *const *models, size_t count, const char *output);
+
+/* --- validate.c --- */
+
+/* Measures the validation pairs with the weights that are published: loss and token
+ * accuracy of all, BLEU and chrF of the first o->valid_bleu_lines by greedy search. Tells
+ * the callback and the journal, and adds to the history. */
+attn_status trainer_validate(trainer *t);
+/* The same of the test pairs, without translations; not in the history. */
+attn_status trainer_test(trainer *t);
+
+/* The model with the weights that are published (their moving average if there is
+ * one), f32 and not trained; shares memory with t->model. */
+transformer trainer_published(const trainer *t);
+
+double trainer_seconds(const trainer *t); /* trained in all, measuring and saving included */
+double trainer_seconds_busy(const trainer *t); /* of this part, without them */
+int64_t memory_peak(void); /* largest resident size of this process, bytes */
+void trainer_log(const trainer *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,496 @@
+/* The edges: rows that see nothing, values that are no numbers, extreme biases and
+ * scales, empty shapes, bits that may not change, arguments that must be refused. */
+#include "plain.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+#include <omp.h>
+
+#include "base/cpu.h"
+
+#define SHAPE(b, nq, nk, h, hk, dd, dv) \
+    .sequences = b, .queries = nq, .keys = nk, .heads = h, .kv_heads = hk, .d = dd, .d_v = dv
+
+static int first_kernel(void) {
+    return ATTN_KERNEL_REFERENCE;
+}
+
+static int last_kernel(void) {
+    return ATTN_KERNEL_PORTABLE + (int)cpu_detected();
+}
+
+static void run(case_arrays *a) {
+    if (case_forward(a) || case_backward(a)) {
+        fail_msg("%s", attn_last_error());
+    }
+}
+
+static void masked_row_gives_zero_output_and_gradients(void **state) {
+    (void)state;
+    for (int kernel = first_kernel(); kernel <= last_kernel(); kernel++) {
+        attention_case c = {SHAPE(1, 20, 10, 2, 2, 16, 16), .causal = ATTN_CAUSAL_BOTTOM_RIGHT};
+        case_arrays a = case_make(&c, 1);
+        a.problem.kernel = (attn_kernel)kernel;
+        run(&a);
+        for (size_t i = 0; i < 10 * 2 * 16; i++) {
+            assert_true(((float *)a.o)[i] == 0.0f);
+            assert_true(((float *)a.d_q)[i] == 0.0f);
+        }
+        for (size_t h = 0; h < 2; h++) {
+            for (size_t i = 0; i < 20; i++) {
+                assert_int_equal(a.log_sum_exp[h * 20 + i] == -INFINITY, i < 10);
+            }
+        }
+        case_free(&a);
+    }
+}
+
+static void row_masked_by_bias_gives_zero_output(void **state) {
+    (void)state;
+    for (int kernel = first_kernel(); kernel <= last_kernel(); kernel++) {
+        attention_case c = {SHAPE(1, 9, 20, 2, 2, 16, 16), .bias = 1};
+        case_arrays a = case_make(&c, 1);
+        a.problem.kernel = (attn_kernel)kernel;
+        for (size_t j = 0; j < 20; j++) {
+            a.bias[3 * 20 + j] = -INFINITY;
+        }
+        run(&a);
+        for (size_t i = 0; i < 16; i++) {
+            assert_true(((float *)a.o)[3 * 32 + i] == 0.0f);
+            assert_true(((float *)a.d_q)[3 * 32 + i] == 0.0f);
+        }
+        assert_true(a.log_sum_exp[3] == -INFINITY);
+        case_free(&a);
+    }
+}
+
+static void least_finite_bias_is_a_plain_number(void **state) {
+    (void)state;
+    for (int kernel = first_kernel(); kernel <= last_kernel(); kernel++) {
+        attention_case c = {SHAPE(1, 5, 40, 1, 1, 16, 16), .bias = 1};
+        case_arrays a = case_make(&c, 2);
+        a.problem.kernel = (attn_kernel)kernel;
+        for (size_t j = 0; j < 40; j++) {
+            a.bias[2 * 40 + j] = -3.4028234663852886e38f; /* all alike: uniform weights */
+        }
+        run(&a);
+        for (size_t e = 0; e < 16; e++) {
+            double mean = 0;
+            for (size_t j = 0; j < 40; j++) {
+                mean += (double)((float *)a.v)[j * 16 + e] / 40;
+            }
+            assert_true(fabs(mean - (double)((float *)a.o)[2 * 16 + e]) < 1e-6);
+        }
+        double sum = 0; /* the weights' gradient sums to zero in such a row too */
+        for (size_t j = 0; j < 40; j++) {
+            assert_true(isfinite(a.d_bias[2 * 40 + j]));
+            sum += (double)a.d_bias[2 * 40 + j];
+        }
+        assert_true(fabs(sum) < 1e-6);
+        case_free(&a);
+    }
+}
+
+static void poison(float *x, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        x[i] = i % 3 == 0 ? NAN : i % 3 == 1 ? INFINITY : -INFINITY;
+    }
+}
+
+static void assert_close(const float *x, const float *y, size_t count, float bound) {
+    for (size_t i = 0; i < count; i++) {
+        if (!(fabsf(x[i] - y[i]) <= bound)) {
+            fail_msg("element %zu is %g, expected %g", i, (double)x[i], (double)y[i]);
+        }
+    }
+}
+
+/* Keys and values that no query sees may hold anything. */
+static void hidden_poison_never_leaks(void **state) {
+    (void)state;
+    for (int how = 0; how < 5; how++) {
+        for (int kernel = first_kernel(); kernel <= last_kernel(); kernel++) {
+            attention_case c = {SHAPE(1, 30, 60, 2, 1, 16, 16), .mask = how == 1, .bias = how == 2,
+                                .key_lengths = how == 3, .causal = how == 0 || how == 4};
+            case_arrays a = case_make(&c, 3), b;
+            a.problem.kernel = (attn_kernel)kernel;
+            size_t from = 30; /* causal: keys from 30 on are seen by nobody */
+            for (size_t i = 0; i < 30 && how == 1; i++) {
+                memset(a.mask + i * 60 + 40, 0, 20);
+                from = 40;
+            }
+            for (size_t i = 0; i < 60 && how == 2; i++) {
+                for (size_t j = 40; j < 60; j++) {
+                    a.bias[i * 60 + j] = -INFINITY;
+                }
+                from = 40;
+            }
+            if (how == 3) {
+                a.key_lengths[0] = 33;
+                from = 33;
+            }
+            if (how == 4) {
+                from = 20; /* hidden from the first queries, seen by the others */
+            }
+            run(&a);
+            b = case_make(&c, 3);
+            b.problem.kernel = (attn_kernel)kernel;
+            if (how == 1) {
+                memcpy(b.mask, a.mask, 30 * 60);
+            }
+            if (how == 2) {
+                memcpy(b.bias, a.bias, a.bias_count * sizeof(float));
+            }
+            if (how == 3) {
+                b.key_lengths[0] = 33;
+            }
+            poison((float *)b.k + from * 16, (60 - from) * 16);
+            poison((float *)b.v + from * 16, (60 - from) * 16);
+            run(&b);
+            if (how == 4) { /* o of the rows before is clean, later ones are not */
+                assert_close(b.o, a.o, 20 * 2 * 16, 1e-5f);
+                assert_close(b.d_q, a.d_q, 20 * 2 * 16, 1e-5f);
+                assert_true(isnan(((float *)b.o)[25 * 32]));
+            } else {
+                assert_close(b.o, a.o, a.o_count, 1e-5f);
+                assert_close(b.d_q, a.d_q, a.q_count, 1e-5f);
+                assert_close(b.d_k, a.d_k, a.k_count, 1e-5f);
+                assert_close(b.d_v, a.d_v, a.v_count, 1e-5f);
+            }
+            case_free(&a);
+            case_free(&b);
+        }
+    }
+}
+
+static void seen_not_a_number_reaches_the_output(void **state) {
+    (void)state;
+    for (int kernel = first_kernel(); kernel <= last_kernel(); kernel++) {
+        for (int where = 0; where < 2; where++) {
+            attention_case c = {SHAPE(1, 10, 40, 1, 1, 16, 16)};
+            case_arrays a = case_make(&c, 4);
+            a.problem.kernel = (attn_kernel)kernel;
+            ((float *)(where ? a.k : a.v))[20 * 16 + 5] = NAN;
+            run(&a);
+            for (size_t i = 0; i < 10; i++) {
+                assert_true(isnan(((float *)a.o)[i * 16 + 5]));
+            }
+            case_free(&a);
+        }
+    }
+}
+
+static void scale_may_be_zero_or_negative(void **state) {
+    (void)state;
+    for (int kernel = first_kernel(); kernel <= last_kernel(); kernel++) {
+        attention_case c = {SHAPE(1, 30, 50, 2, 2, 16, 16), .causal = ATTN_CAUSAL_BOTTOM_RIGHT};
+        case_arrays a = case_make(&c, 5), b = case_make(&c, 5);
+        a.problem.kernel = b.problem.kernel = (attn_kernel)kernel;
+        a.problem.scale = -0.5f;
+        b.problem.scale = 0.5f;
+        for (size_t i = 0; i < b.q_count; i++) {
+            ((float *)b.q)[i] *= -1;
+        }
+        run(&a);
+        run(&b);
+        assert_close(a.o, b.o, a.o_count, 1e-6f);
+        assert_close(a.d_k, b.d_k, a.k_count, 1e-5f);
+        a.problem.scale = 0;
+        run(&a);
+        double mean = 0; /* the last query sees all keys alike */
+        for (size_t j = 0; j < 50; j++) {
+            mean += (double)((float *)a.v)[j * 32] / 50;
+        }
+        assert_true(fabs(mean - (double)((float *)a.o)[29 * 32]) < 1e-6);
+        case_free(&a);
+        case_free(&b);
+    }
+}
+
+static void empty_shapes_are_fine(void **state) {
+    (void)state;
+    for (int kernel = first_kernel(); kernel <= last_kernel(); kernel++) {
+        const attention_case shapes[] = {{SHAPE(1, 0, 10, 1, 1, 8, 8)}, {SHAPE(1, 10, 0, 1, 1, 8, 8)},
+                                         {SHAPE(0, 10, 10, 1, 1, 8, 8)}, {SHAPE(2, 1, 1, 1, 1, 8, 8)}};
+        for (size_t n = 0; n < 4; n++) {
+            case_arrays a = case_make(&shapes[n], 6);
+            a.problem.kernel = (attn_kernel)kernel;
+            memset(a.d_k, 0xff, a.k_count * 4);
+            run(&a);
+            for (size_t i = 0; n == 0 && i < a.k_count; i++) {
+                assert_true(((float *)a.d_k)[i] == 0.0f);
+            }
+            for (size_t i = 0; n == 1 && i < 10; i++) {
+                assert_true(a.log_sum_exp[i] == -INFINITY && ((float *)a.o)[i] == 0.0f);
+            }
+            case_free(&a);
+        }
+    }
+}
+
+static const attention_case BITS = {SHAPE(7, 150, 150, 4, 2, 32, 32), .packed = 1,
+                                    .causal = ATTN_CAUSAL_TOP_LEFT, .dropout = 0.2f, .bias = 1,
+                                    .sinks = 1};
+
+static void threads_and_runs_give_the_same_bits(void **state) {
+    (void)state;
+    for (int kernel = ATTN_KERNEL_PORTABLE; kernel <= last_kernel(); kernel++) {
+        for (int dtype = 0; dtype < 2; dtype++) {
+            attention_case c = BITS;
+            c.dtype = (attn_dtype)dtype;
+            case_arrays one = case_make(&c, 7);
+            one.problem.kernel = (attn_kernel)kernel;
+            omp_set_num_threads(1);
+            run(&one);
+            for (int threads = 1; threads <= 7; threads += threads == 3 ? 4 : 1) {
+                case_arrays many = case_make(&c, 7);
+                many.problem.kernel = (attn_kernel)kernel;
+                omp_set_num_threads(threads);
+                run(&many);
+                const size_t size = (size_t)dtype_size(c.dtype);
+                assert_memory_equal(one.o, many.o, one.o_count * size);
+                assert_memory_equal(one.d_q, many.d_q, one.q_count * size);
+                assert_memory_equal(one.d_k, many.d_k, one.k_count * size);
+                assert_memory_equal(one.d_v, many.d_v, one.v_count * size);
+                assert_memory_equal(one.d_bias, many.d_bias, one.bias_count * 4);
+                assert_memory_equal(one.d_sinks, many.d_sinks, 4 * 4);
+                case_free(&many);
+            }
+            case_free(&one);
+        }
+    }
+    omp_set_num_threads(2);
+}
+
+static void a_sequence_alone_gives_the_bits_of_the_batch(void **state) {
+    (void)state;
+    for (int kernel = ATTN_KERNEL_PORTABLE; kernel <= last_kernel(); kernel++) {
+        attention_case c = BITS;
+        c.bias = 0;
+        case_arrays all = case_make(&c, 8);
+        all.problem.kernel = (attn_kernel)kernel;
+        run(&all);
+        for (int64_t b = 0; b < 7; b++) {
+            case_arrays alone = case_make(&c, 8);
+            const size_t first = (size_t)all.q_offsets[b], count = (size_t)all.q_offsets[b + 1] - first;
+            alone.problem.kernel = (attn_kernel)kernel;
+            const int32_t offsets[2] = {0, (int32_t)count};
+            attn_attention_packed(&alone.problem, 1, offsets, offsets);
+            alone.problem.dropout_first_sequence = b;
+            char *q = alone.q, *k = alone.k, *v = alone.v, *d_o = alone.d_o;
+            alone.q = q + first * 4 * 32 * 4;
+            alone.k = k + first * 2 * 32 * 4;
+            alone.v = v + first * 2 * 32 * 4;
+            alone.d_o = d_o + first * 4 * 32 * 4;
+            run(&alone);
+            assert_memory_equal(alone.o, (float *)all.o + first * 128, count * 128 * 4);
+            assert_memory_equal(alone.d_q, (float *)all.d_q + first * 128, count * 128 * 4);
+            assert_memory_equal(alone.d_k, (float *)all.d_k + first * 64, count * 64 * 4);
+            assert_memory_equal(alone.d_v, (float *)all.d_v + first * 64, count * 64 * 4);
+            alone.q = q;
+            alone.k = k;
+            alone.v = v;
+            alone.d_o = d_o;
+            case_free(&alone);
+        }
+        case_free(&all);
+    }
+}
+
+static void weights_times_values_is_the_output(void **state) {
+    (void)state;
+    for (int kernel = first_kernel(); kernel <= last_kernel(); kernel++) {
+        attention_case c = {SHAPE(4, 60, 200, 4, 2, 16, 16), .packed = 1, .dropout = 0.2f, .sinks = 1,
+                            .causal = ATTN_CAUSAL_BOTTOM_RIGHT, .alibi = 1};
+        case_arrays a = case_make(&c, 9);
+        a.problem.kernel = (attn_kernel)kernel;
+        run(&a);
+        size_t total = 0;
+        for (int64_t b = 0; b < 4; b++) {
+            const sequence_view s = problem_sequence(&a.problem, b);
+            total += (size_t)(4 * s.queries * s.keys);
+        }
+        float *weights = case_new(total, 4), *w = weights;
+        const size_t k_tokens = (size_t)a.k_offsets[4];
+        float *sums = case_new(4 * k_tokens, 4);
+        assert_int_equal(case_workspace(&a, ATTN_PASS_WEIGHTS), 0);
+        assert_int_equal(attn_attention_weights(&a.problem, a.q, a.k, weights, a.workspace,
+                                                a.workspace_size), 0);
+        a.problem.dropout = 0;
+        assert_int_equal(case_workspace(&a, ATTN_PASS_COLUMN_SUMS), 0);
+        assert_int_equal(attn_attention_column_sums(&a.problem, a.q, a.k, a.log_sum_exp, sums,
+                                                    a.workspace, a.workspace_size), 0);
+        float *without = case_new(total, 4), *u = without;
+        assert_int_equal(case_workspace(&a, ATTN_PASS_WEIGHTS), 0);
+        assert_int_equal(attn_attention_weights(&a.problem, a.q, a.k, without, a.workspace,
+                                                a.workspace_size), 0);
+        for (int64_t b = 0; b < 4; b++) {
+            const sequence_view s = problem_sequence(&a.problem, b);
+            for (int64_t h = 0; h < 4; h++) {
+                for (int64_t j = 0; j < s.keys; j++) {
+                    double sum = 0;
+                    for (int64_t i = 0; i < s.queries; i++) {
+                        sum += (double)u[i * s.keys + j];
+                    }
+                    assert_true(fabs(sum - (double)sums[(size_t)h * k_tokens + (size_t)(s.k_first + j)]) < 1e-5);
+                }
+                u += s.queries * s.keys;
+                for (int64_t i = 0; i < s.queries; i++) {
+                    double o = 0;
+                    for (int64_t j = 0; j < s.keys; j++) {
+                        o += (double)w[j] * (double)((float *)a.v)[(s.k_first + j) * 32 + h / 2 * 16 + 3];
+                    }
+                    w += s.keys;
+                    const float got = ((float *)a.o)[(s.q_first + i) * 64 + h * 16 + 3];
+                    assert_true(fabs(o - (double)got) < 1e-5);
+                }
+            }
+        }
+        free(weights);
+        free(without);
+        free(sums);
+        case_free(&a);
+    }
+}
+
+/* The reference's own gradient, by central differences of the reference's forward: in
+ * f32 arrays, so that steps must be large and the bound modest. */
+static double objective(case_arrays *a) {
+    double sum = 0;
+    assert_int_equal(case_forward(a), 0);
+    for (size_t i = 0; i < a->o_count; i++) {
+        sum += (double)((float *)a->o)[i] * (double)((float *)a->d_o)[i];
+    }
+    return sum;
+}
+
+static void differences(case_arrays *a, float *x, const float *gradient, size_t count, const char *what) {
+    for (size_t i = 0; i < count; i += 1 + count / 40) {
+        const float before = x[i], step = 1e-2f;
+        double estimate[2];
+        for (int half = 0; half < 2; half++) { /* Richardson: the error falls with step^4 */
+            const float h = half ? step / 2 : step;
+            x[i] = before + h;
+            const float up = x[i];
+            const double plus = objective(a);
+            x[i] = before - h;
+            const double minus = objective(a);
+            estimate[half] = (plus - minus) / ((double)up - (double)x[i]);
+        }
+        x[i] = before;
+        const double slope = (4 * estimate[1] - estimate[0]) / 3;
+        if (!(fabs(slope - (double)gradient[i]) < 3e-4 * (1 + fabs(slope)))) {
+            fail_msg("%s[%zu]: gradient %g, central difference %g", what, i, (double)gradient[i], slope);
+        }
+    }
+}
+
+static void gradients_are_central_differences(void **state) {
+    (void)state;
+    const attention_case cases[] = {
+        {.name = "plain", SHAPE(2, 7, 9, 2, 1, 6, 5)},
+        {.name = "masks", SHAPE(1, 9, 11, 2, 2, 4, 4), .causal = ATTN_CAUSAL_BOTTOM_RIGHT, .window = 1, .left = 6, .mask = 1, .bias = 1, .alibi = 1},
+        {.name = "cap, sinks, dropout", SHAPE(2, 6, 9, 2, 1, 4, 4), .softcap = 2, .sinks = 1, .dropout = 0.3f},
+        {.name = "cosine, rotary", SHAPE(1, 6, 9, 2, 1, 8, 4), .score = ATTN_SCORE_COSINE, .rotary = 1},
+        {.name = "dot, rotary", SHAPE(1, 6, 9, 2, 1, 8, 4), .score = ATTN_SCORE_DOT, .rotary = 2, .bias = 2},
+        {.name = "linear", SHAPE(1, 6, 9, 2, 1, 4, 4), .score = ATTN_SCORE_LINEAR, .causal = ATTN_CAUSAL_TOP_LEFT},
+    };
+    for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
+        case_arrays a = case_make(&cases[n], 20 + n);
+        a.problem.kernel = ATTN_KERNEL_REFERENCE;
+        run(&a);
+        differences(&a, a.q, a.d_q, a.q_count, "q");
+        differences(&a, a.k, a.d_k, a.k_count, "k");
+        differences(&a, a.v, a.d_v, a.v_count, "v");
+        if (a.bias) {
+            differences(&a, a.bias, a.d_bias, a.bias_count, "bias");
+        }
+        if (a.sinks) {
+            differences(&a, a.sinks, a.d_sinks, 2, "sinks");
+        }
+        case_free(&a);
+    }
+}
+
+static void wrong_arguments_are_refused_and_touch_nothing(void **state) {
+    (void)state;
+    const attention_case c = {SHAPE(2, 8, 8, 4, 2, 16, 16)};
+    for (int wrong = 0; wrong < 16; wrong++) {
+        case_arrays a = case_make(&c, 10);
+        assert_int_equal(case_workspace(&a, ATTN_PASS_FORWARD), 0);
+        memset(a.o, 0x5a, a.o_count * 4);
+        attn_attention_problem *p = &a.problem;
+        const int32_t falling[] = {0, 9, 8}, fine[] = {0, 8, 16}, long_lengths[] = {8, 9};
+        const void *q = a.q;
+        size_t size = a.workspace_size;
+        switch (wrong) {
+        case 0: p->kv_heads = 3; break;
+        case 1: attn_attention_packed(p, 2, falling, fine); break;
+        case 2: q = NULL; break;
+        case 3: size = 100; break;
+        case 4: p->d = 0; break;
+        case 5: p->d_v = 257; break;
+        case 6: p->sequences = -1; break;
+        case 7: p->dropout = 1; break;
+        case 8: p->scale = NAN; break;
+        case 9: p->queries = INT64_MAX / 2; break;
+        case 10: p->q.token = INT64_MAX / 4; break;
+        case 11: p->key_lengths.i32 = long_lengths; break;
+        case 12: p->q_offsets.i32 = fine; break;
+        case 13: p->window_left = -1; break;
+        case 14: p->softcap = 0; break;
+        case 15: p->dtype = ATTN_I8; break;
+        }
+        const attn_status status = attn_attention_forward(p, q, a.k, a.v, a.o, a.log_sum_exp,
+                                                          a.workspace, size);
+        if (status != ATTN_ERROR_ARGUMENT || !attn_last_error()[0]) {
+            fail_msg("wrong argument %d gave %s", wrong, attn_status_name(status));
+        }
+        for (size_t i = 0; i < a.o_count * 4; i++) {
+            assert_int_equal(((unsigned char *)a.o)[i], 0x5a);
+        }
+        case_free(&a);
+    }
+}
+
+static void dropout_drops_its_share_independently(void **state) {
+    (void)state;
+    const uint32_t threshold = dropout_threshold(0.1f);
+    double dropped = 0, pairs = 0, columns = 0;
+    const int rows = 2000, keys = 128;
+    static unsigned char before[128], now[128];
+    for (int i = 0; i < rows; i++) {
+        const dropout_row row = dropout_row_keys(dropout_head_key(1, i / 50, 3), i % 50);
+        for (int j = 0; j < keys; j++) {
+            now[j] = dropout_bits(row, j) < threshold;
+            dropped += now[j];
+            pairs += j && now[j] && now[j - 1];
+            columns += i && now[j] && before[j];
+        }
+        memcpy(before, now, sizeof before);
+    }
+    const double n = rows * (double)keys; /* five standard deviations */
+    assert_true(fabs(dropped / n - 0.1) < 5 * sqrt(0.09 / n));
+    assert_true(fabs(pairs / n - 0.01) < 5 * sqrt(0.0099 / n) + 0.01 / keys);
+    assert_true(fabs(columns / n - 0.01) < 5 * sqrt(0.0099 / n) + 0.01 / rows);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(masked_row_gives_zero_output_and_gradients),
+        cmocka_unit_test(row_masked_by_bias_gives_zero_output),
+        cmocka_unit_test(least_finite_bias_is_a_plain_number),
+        cmocka_unit_test(hidden_poison_never_leaks),
+        cmocka_unit_test(seen_not_a_number_reaches_the_output),
+        cmocka_unit_test(scale_may_be_zero_or_negative),
+        cmocka_unit_test(empty_shapes_are_fine),
+        cmocka_unit_test(threads_and_runs_give_the_same_bits),
+        cmocka_unit_test(a_sequence_alone_gives_the_bits_of_the_batch),
+        cmocka_unit_test(weights_times_values_is_the_output),
+        cmocka_unit_test(gradients_are_central_differences),
+        cmocka_unit_test(wrong_arguments_are_refused_and_touch_nothing),
+        cmocka_unit_test(dropout_drops_its_share_independently),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,94 @@
+#!/bin/bash
+# attn attention and attn additive on small arrays: values worked out by hand, kernels that
+# agree, gradients of the right shape, and malformed files.
+#     test_attention.sh ATTN SOURCE_FOLDER
+set -u
+attn=$1
+export OMP_WAIT_POLICY=passive LC_ALL=C
+work=$(mktemp -d "${TMPDIR:-/tmp}/attn_cli_XXXXXX")
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+failures=0
+
+wrong() {
+  echo "FAILED: $*"
+  failures=$((failures + 1))
+}
+
+expect() { # expect STATUS TEXT COMMAND...
+  local status=$1 text=$2
+  shift 2
+  "$@" >out 2>err </dev/null
+  local found=$?
+  [ $found -eq "$status" ] || wrong "exit $found, not $status: $* ($(head -c 300 err))"
+  [ -z "$text" ] || grep -qF -- "$text" err || wrong "\"$text\" is not in what was said: $* ($(head -c 300 err))"
+}
+
+# npy FILE SHAPE BYTES: a float32 array; BYTES as printf escapes
+npy() {
+  local header="{'descr': '${4:-<f4}', 'fortran_order': False, 'shape': ($2), }" padded
+  padded=$(printf '%-117s' "$header")
+  { printf '\223NUMPY\001\000\166\000'; printf '%s\n' "$padded"; printf "$3"; } >"$1"
+}
+
+values() { # the elements of an array that attn wrote: they begin at byte 128
+  local start=$((10 + $(od -An -tu2 -j8 -N2 "$1")))
+  od -An -v -f -w4 -j$start "$1" | tr -d ' '
+}
+
+near() { # near FILE VALUE...: elements within 1e-5
+  local file=$1
+  shift
+  paste <(values "$file") <(printf '%s\n' "$@") | awk -v n=$# '
+    { d = $1 - $2; if (d < 0) d = -d; if (!(d < 1e-5)) bad = 1 } END { exit bad || NR != n }' ||
+    wrong "$file holds $(values "$file" | tr '\n' ' '), expected $*"
+}
+
+zero='\000\000\000\000' one='\000\000\200\077' two='\000\000\000\100'
+npy q.npy '2, 1, 2' "$one$zero$zero$one"
+npy k.npy '2, 1, 2' "$one$zero$zero$one"
+npy v.npy '2, 1, 1' "$one$two"
+npy do.npy '2, 1, 1' "$one$zero"
+
+# exp(1/sqrt 2) = 2.028115: weights 0.669764 and 0.330236
+for kernel in auto reference portable; do
+  expect 0 '' "$attn" attention q.npy k.npy v.npy --kernel $kernel --out o.npy --lse l.npy --weights w.npy \
+    --grad-out do.npy --dq dq.npy --dk dk.npy --dv dv.npy
+  near o.npy 1.3302362 1.6697638
+  near w.npy 0.6697616 0.3302384 0.3302384 0.6697616 2>/dev/null
+  near l.npy 1.1079403 1.1079403
+  near dv.npy 0.6697616 0.3302384
+  # ds = w (v - o): -0.221183, 0.221183, times 1/sqrt 2
+  near dq.npy -0.1563996 0.1563996 0 0
+done
+expect 0 '' "$attn" attention q.npy k.npy v.npy --causal top-left --score dot --out o.npy
+near o.npy 1 1.7310586
+expect 0 '' "$attn" attention q.npy k.npy v.npy --score linear --out o.npy # f = 2, 1: weights 5/9, 4/9
+near o.npy 1.4444444 1.5555556
+npy wq.npy '1, 2' "$one$zero"
+npy score.npy '1' "$one"
+# s = tanh(q_0 + k_0): tanh 2, tanh 1 for the first query
+expect 0 '' "$attn" additive q.npy k.npy v.npy --wq wq.npy --wk wq.npy --v score.npy --out o.npy --weights w.npy \
+  --grad-out do.npy --dq dq.npy --dwq dw.npy --dscore dv.npy
+near o.npy 1.4495637 1.3183002
+
+# --- bad input
+expect 1 'not a .npy file' "$attn" attention "$attn" k.npy v.npy
+expect 1 'No such file' "$attn" attention none.npy k.npy v.npy
+head -c 130 q.npy >short.npy
+expect 1 'its shape needs more' "$attn" attention short.npy k.npy v.npy
+(cat q.npy; echo) >long.npy
+expect 1 'follow' "$attn" attention long.npy k.npy v.npy
+npy huge.npy '4611686018427387904, 4, 4' "$one"
+expect 1 'huge.npy' "$attn" attention huge.npy k.npy v.npy
+npy type.npy '2, 1, 2' "$one" '>f4'
+expect 1 'element type' "$attn" attention type.npy k.npy v.npy
+npy flat.npy '4' "$one$zero$zero$one"
+expect 1 'axes' "$attn" attention flat.npy k.npy v.npy
+expect 2 'expected Q, K and V' "$attn" attention q.npy
+expect 2 '--grad-out' "$attn" attention q.npy k.npy v.npy --dq dq.npy
+expect 2 'window' "$attn" attention q.npy k.npy v.npy --window 3
+
+
+[ $failures -eq 0 ] && echo "all as expected"
+exit $((failures > 0))

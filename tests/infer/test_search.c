@@ -1,0 +1,354 @@
+/* Searching with a model: against transformers (tests/vectors/make_generation.py),
+ * against decoding every prefix anew, against every sequence there is, and a sentence
+ * alone against the same one in company. */
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+
+#include "test.h"
+
+#include "base/memory.h"
+#include "base/random.h"
+#include "infer/search.h"
+
+#define FOLDER TEST_VECTORS "/marian_tiny"
+
+static searcher *searcher_of(const transformer *model) {
+    searcher *s;
+    if (searcher_new(model, &s)) {
+        fail_msg("%s", attn_last_error());
+    }
+    return s;
+}
+
+static hypothesis_list search_one(searcher *s, const int32_t *ids, size_t count, const search_options *options) {
+    const size_t offsets[] = {0, count};
+    hypothesis_list list;
+    if (search(s, ids, offsets, 1, options, &list)) {
+        fail_msg("%s", attn_last_error());
+    }
+    return list;
+}
+
+/* --- transformers ---------------------------------------------------------------- */
+
+/* Numbers of a line; their count. */
+static int read_numbers(char *line, double *numbers, int most) {
+    int count = 0;
+    for (char *end = line; count < most; count++) {
+        numbers[count] = strtod(line, &end);
+        if (end == line) {
+            break;
+        }
+        line = end;
+    }
+    return count;
+}
+
+static void check_case(searcher *s, const double *head, int count, FILE *file) {
+    char line[4096];
+    double numbers[256];
+    int32_t source[64];
+    const search_options options = {(int)head[0], head[1], (int)head[2], 4096};
+    for (int i = 4; i < count; i++) {
+        source[i - 4] = (int32_t)head[i];
+    }
+    hypothesis_list list = search_one(s, source, (size_t)count - 4, &options);
+    assert_int_equal(list.count, (int)head[3]);
+    for (int rank = 0; rank < list.count; rank++) {
+        assert_non_null(fgets(line, sizeof line, file));
+        int found = read_numbers(line, numbers, 256);
+        const hypothesis *h = &list.items[rank];
+        assert_int_equal(h->count, found - 1);
+        for (int i = 0; i < h->count; i++) {
+            assert_int_equal(h->ids[i], (int32_t)numbers[i + 1]);
+        }
+        assert_true(fabs(h->score - numbers[0]) < 2e-5);
+    }
+    hypothesis_list_release(&list);
+}
+
+static void translations_and_scores_equal_those_of_transformers(void **state) {
+    (void)state;
+    transformer *model;
+    assert_int_equal(transformer_load(FOLDER, (transformer_purpose){0, ELEMENT_F32}, &model), ATTN_OK);
+    FILE *file = fopen(TEST_VECTORS "/generation.txt", "r");
+    assert_non_null(file);
+    char line[4096];
+    double numbers[256];
+    assert_non_null(fgets(line, sizeof line, file));
+    assert_int_equal(read_numbers(line + strlen("bias"), numbers, 256), model->config.vocab_size);
+    for (int i = 0; i < model->config.vocab_size; i++) {
+        parameter_values(&model->parameters, model->logits_bias)[i] = (float)numbers[i];
+    }
+    searcher *s = searcher_of(model);
+    int cases = 0;
+    for (; fgets(line, sizeof line, file); cases++) {
+        assert_memory_equal(line, "case", 4);
+        check_case(s, numbers, read_numbers(line + 4, numbers, 256), file);
+    }
+    assert_true(cases > 20);
+    (void)fclose(file);
+    searcher_free(s);
+    transformer_free(model);
+}
+
+/* --- a model of our own ---------------------------------------------------------- */
+
+static transformer *random_model(int vocabulary, int width, int layers, float ending) {
+    model_config config;
+    transformer *model;
+    model_config_defaults(&config, vocabulary);
+    config.d_model = width;
+    config.encoder_layers = config.decoder_layers = layers;
+    config.encoder_attention_heads = config.decoder_attention_heads = 4;
+    config.encoder_ffn_dim = config.decoder_ffn_dim = 2 * width;
+    config.max_position_embeddings = 64;
+    if (transformer_new(&config, (transformer_purpose){0, ELEMENT_F32}, &model)) {
+        fail_msg("%s", attn_last_error());
+    }
+    transformer_initialize(model, 11);
+    float *bias = parameter_values(&model->parameters, model->logits_bias);
+    for (int i = 0; i < vocabulary; i++) {
+        bias[i] = random_normal(5, (uint64_t)i);
+    }
+    bias[config.eos_token_id] = ending;
+    return model;
+}
+
+/* log p of a translation, every prefix decoded anew, without cache or packed weights. */
+static double log_probability_anew(const transformer *model, const int32_t *source, int source_count, const int32_t *ids,
+                                   int count) {
+    tape t;
+    double sum = 0;
+    const model_config *c = &model->config;
+    float *logits = memory_allocate((size_t)c->vocab_size, sizeof *logits);
+    transformer *unlocked = (transformer *)(uintptr_t)model;
+    assert_int_equal(tape_open(&t, &unlocked->parameters), ATTN_OK);
+    for (int length = 0; length <= count; length++) {
+        int32_t inputs[80] = {c->decoder_start_token_id};
+        memcpy(inputs + 1, ids, (size_t)length * sizeof *ids);
+        const int32_t from[] = {0, source_count}, to[] = {0, length + 1};
+        tape_start(&t, 0, 0, 0);
+        tensor *memory = transformer_encode(&t, model, source, (packing){from, 1});
+        tensor *x = transformer_decode(&t, model, inputs, (packing){to, 1}, memory, (packing){from, 1});
+        assert_non_null(x);
+        const float *last = tensor_row(x, length);
+        const float *table = parameter_values(&model->parameters, model->embedding);
+        const float *bias = parameter_values(&model->parameters, model->logits_bias);
+        for (int v = 0; v < c->vocab_size; v++) {
+            double dot = (double)bias[v];
+            for (int j = 0; j < c->d_model; j++) {
+                dot += (double)table[v * c->d_model + j] * (double)last[j];
+            }
+            logits[v] = (float)dot;
+        }
+        t.rows->log_softmax(logits, c->vocab_size);
+        sum += (double)logits[length < count ? ids[length] : c->eos_token_id];
+    }
+    tape_close(&t);
+    memory_free(logits);
+    return sum;
+}
+
+static int random_source(uint64_t seed, int longest, int vocabulary, int32_t *ids) {
+    int count = 1 + (int)random_below(seed, 1000, (uint32_t)longest);
+    for (int i = 0; i < count; i++) {
+        ids[i] = 1 + (int32_t)random_below(seed, (uint64_t)i, (uint32_t)vocabulary - 2);
+    }
+    ids[count++] = 0;
+    return count;
+}
+
+static void cached_decoding_equals_decoding_anew(void **state) {
+    (void)state;
+    transformer *model = random_model(300, 64, 2, 3);
+    searcher *s = searcher_of(model);
+    const search_options options = {4, 1, 20, 4096};
+    int tokens = 0;
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        int32_t source[64];
+        int count = random_source(seed, 12, 300, source);
+        hypothesis_list list = search_one(s, source, (size_t)count, &options);
+        for (int rank = 0; rank < list.count; rank++) {
+            const hypothesis *h = &list.items[rank];
+            double anew = log_probability_anew(model, source, count, h->ids, h->count);
+            assert_true(fabs(anew - h->log_probability) <= 1e-5 * (h->count + 1));
+            tokens += h->count;
+        }
+        hypothesis_list_release(&list);
+    }
+    assert_true(tokens > 100); /* else nothing was cached */
+    searcher_free(s);
+    transformer_free(model);
+}
+
+typedef struct best_found {
+    double score;
+    int32_t ids[8];
+    int count, looked_at;
+} best_found;
+
+static void look_at_all(const transformer *model, const int32_t *source, int count, int32_t *ids, int length, int longest,
+                        best_found *best) {
+    double score = log_probability_anew(model, source, count, ids, length) / (length + 1);
+    best->looked_at++;
+    if (score > best->score) {
+        best->score = score;
+        best->count = length;
+        memcpy(best->ids, ids, (size_t)length * sizeof *ids);
+    }
+    for (int32_t token = 1; token < model->config.vocab_size - 1 && length + 1 < longest; token++) {
+        ids[length] = token;
+        look_at_all(model, source, count, ids, length + 1, longest, best);
+    }
+}
+
+static void a_wide_beam_finds_the_best_of_all_sequences(void **state) {
+    (void)state;
+    transformer *model = random_model(5, 16, 1, 0);
+    searcher *s = searcher_of(model);
+    const search_options options = {64, 1, 4, 4096};
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        int32_t source[64], ids[8];
+        int count = random_source(seed, 6, 5, source);
+        best_found best = {.score = -INFINITY};
+        look_at_all(model, source, count, ids, 0, 4, &best);
+        assert_int_equal(best.looked_at, 1 + 3 + 9 + 27);
+        hypothesis_list list = search_one(s, source, (size_t)count, &options);
+        assert_int_equal(list.count, best.looked_at);
+        assert_int_equal(list.items[0].count, best.count);
+        assert_memory_equal(list.items[0].ids, best.ids, (size_t)best.count * sizeof *best.ids);
+        assert_true(fabs(list.items[0].score - best.score) < 1e-5);
+        hypothesis_list_release(&list);
+    }
+    searcher_free(s);
+    transformer_free(model);
+}
+
+/* --- company --------------------------------------------------------------------- */
+
+enum { SENTENCES = 120 };
+
+static void search_in_order(searcher *s, const int32_t (*sources)[64], const int *counts, const int *order,
+                            const search_options *options, hypothesis_list *results) {
+    static int32_t ids[SENTENCES * 64];
+    static size_t offsets[SENTENCES + 1];
+    hypothesis_list *shuffled = memory_allocate(SENTENCES, sizeof *shuffled);
+    for (int i = 0; i < SENTENCES; i++) {
+        memcpy(ids + offsets[i], sources[order[i]], (size_t)counts[order[i]] * sizeof *ids);
+        offsets[i + 1] = offsets[i] + (size_t)counts[order[i]];
+    }
+    if (search(s, ids, offsets, SENTENCES, options, shuffled)) {
+        fail_msg("%s", attn_last_error());
+    }
+    for (int i = 0; i < SENTENCES; i++) {
+        results[order[i]] = shuffled[i];
+    }
+    memory_free(shuffled);
+}
+
+static void assert_same_bits(const hypothesis_list *a, const hypothesis_list *b) {
+    assert_int_equal(a->count, b->count);
+    for (int i = 0; i < a->count; i++) {
+        assert_int_equal(a->items[i].count, b->items[i].count);
+        assert_memory_equal(a->items[i].ids, b->items[i].ids, (size_t)a->items[i].count * sizeof(int32_t));
+        assert_memory_equal(&a->items[i].log_probability, &b->items[i].log_probability, sizeof(double));
+        assert_memory_equal(&a->items[i].score, &b->items[i].score, sizeof(double));
+    }
+}
+
+/* Width 192: query, key and value together are wider than one block of the products. */
+static void a_sentence_has_the_same_bits_alone_and_in_any_company(void **state) {
+    (void)state;
+    static int32_t sources[SENTENCES][64];
+    static hypothesis_list expected[SENTENCES], found[SENTENCES];
+    int counts[SENTENCES], order[SENTENCES];
+    transformer *model = random_model(700, 192, 2, 4);
+    searcher *s = searcher_of(model);
+    search_options options = {3, 1, 16, 4096};
+    for (int i = 0; i < SENTENCES; i++) {
+        counts[i] = i % 17 == 0 ? 0 : random_source((uint64_t)i + 1, 40, 700, sources[i]);
+        order[i] = i;
+    }
+    int threads = omp_get_max_threads();
+    omp_set_num_threads(1);
+    for (int i = 0; i < SENTENCES; i++) {
+        expected[i] = search_one(s, sources[i], (size_t)counts[i], &options);
+    }
+    const struct { int threads, batch_tokens, backwards; } ways[] = {{1, 4096, 0}, {2, 4096, 0}, {3, 100, 1}, {2, 1, 1}};
+    for (size_t way = 0; way < sizeof ways / sizeof *ways; way++) {
+        omp_set_num_threads(ways[way].threads);
+        options.batch_tokens = ways[way].batch_tokens;
+        for (int i = 0; i < SENTENCES; i++) {
+            order[i] = ways[way].backwards ? SENTENCES - 1 - i : i;
+        }
+        search_in_order(s, (const int32_t(*)[64])sources, counts, order, &options, found);
+        for (int i = 0; i < SENTENCES; i++) {
+            assert_same_bits(&expected[i], &found[i]);
+            hypothesis_list_release(&found[i]);
+        }
+    }
+    for (int i = 0; i < SENTENCES; i++) {
+        assert_int_equal(expected[i].count, counts[i] ? 3 : 1);
+        hypothesis_list_release(&expected[i]);
+    }
+    omp_set_num_threads(threads);
+    searcher_free(s);
+    transformer_free(model);
+}
+
+static void a_single_sentence_has_the_same_bits_with_any_number_of_threads(void **state) {
+    (void)state;
+    transformer *model = random_model(700, 192, 2, 0);
+    searcher *s = searcher_of(model);
+    const search_options options = {4, 1, 30, 4096};
+    int threads = omp_get_max_threads();
+    int32_t source[64];
+    int count = random_source(3, 40, 700, source);
+    omp_set_num_threads(1);
+    hypothesis_list one = search_one(s, source, (size_t)count, &options);
+    omp_set_num_threads(3);
+    hypothesis_list three = search_one(s, source, (size_t)count, &options);
+    omp_set_num_threads(threads);
+    assert_same_bits(&one, &three);
+    hypothesis_list_release(&one);
+    hypothesis_list_release(&three);
+    searcher_free(s);
+    transformer_free(model);
+}
+
+static void translations_end_in_time_and_never_hold_padding(void **state) {
+    (void)state;
+    transformer *model = random_model(100, 64, 1, -30); /* </s> is hopeless: the limit ends it */
+    parameter_values(&model->parameters, model->logits_bias)[model->config.pad_token_id] = 50;
+    searcher *s = searcher_of(model);
+    const int limits[] = {1, 2, 7, 0, 1000};
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        const search_options options = {3, 1, limits[i], 4096};
+        const int32_t source[] = {5, 6, 7, 0};
+        hypothesis_list list = search_one(s, source, 4, &options);
+        int limit = limits[i] == 0 ? 2 * 4 + 32 : limits[i] == 1000 ? model->config.max_position_embeddings : limits[i];
+        for (int rank = 0; rank < list.count; rank++) {
+            assert_int_equal(list.items[rank].count, limit - 1);
+            for (int j = 0; j < list.items[rank].count; j++) {
+                assert_int_not_equal(list.items[rank].ids[j], model->config.pad_token_id);
+            }
+        }
+        hypothesis_list_release(&list);
+    }
+    searcher_free(s);
+    transformer_free(model);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(translations_and_scores_equal_those_of_transformers),
+        cmocka_unit_test(cached_decoding_equals_decoding_anew),
+        cmocka_unit_test(a_wide_beam_finds_the_best_of_all_sequences),
+        cmocka_unit_test(a_sentence_has_the_same_bits_alone_and_in_any_company),
+        cmocka_unit_test(a_single_sentence_has_the_same_bits_with_any_number_of_threads),
+        cmocka_unit_test(translations_end_in_time_and_never_hold_padding),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
