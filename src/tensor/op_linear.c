@@ -2,16 +2,25 @@
  *
  * x [tokens, in], W [out, in], b [1, out], y [tokens, out]. With g = dy activation'(.):
  *   dx = g W      dW = g^T x      db = sum over tokens of g
- * For relu, g = dy where y > 0. For swish and gelu the product is kept beside y. */
+ * For relu, g = dy where y > 0; for tanh, g = dy (1 - y^2). For swish and gelu the
+ * product is kept beside y. */
+#include <math.h>
+
 #include "tensor/ops.h"
 #include "tensor/partial_sums.h"
 
 typedef struct linear_context {
     tensor *x, *y;
-    tensor *product; /* before the activation; y itself for none and relu */
+    tensor *product; /* before the activation; y itself for none, relu and tanh */
     parameter weight, bias;
     activation kind;
 } linear_context;
+
+static void tanh_backward(float *dy, const float *y, int64_t n) {
+    for (int64_t j = 0; j < n; j++) {
+        dy[j] *= 1 - y[j] * y[j];
+    }
+}
 
 /* Turns dy into g in place and sums db, one pass over the rows. */
 static void activation_backward(tape *t, const linear_context *c) {
@@ -37,6 +46,8 @@ static void activation_backward(tape *t, const linear_context *c) {
                     t->rows->rectify_backward(room, seen, n);
                 } else if (c->kind == ACTIVATION_SWISH) {
                     t->rows->swish_backward(room, seen, n);
+                } else if (c->kind == ACTIVATION_TANH) {
+                    tanh_backward(room, seen, n);
                 } else {
                     t->rows->gelu_backward(room, seen, n);
                 }
@@ -83,13 +94,19 @@ tensor *op_linear(tape *t, tensor *x, parameter weight, parameter bias, activati
     tape_fail(t, packed ? gemm_packed(t->gemm, tensor_matrix(product), tensor_matrix(x), packed, options)
                         : gemm(t->gemm, tensor_matrix(product), tensor_matrix(x),
                                matrix_transpose(parameter_matrix(t->parameters, weight)), options));
-    if (separate) {
+    if (separate || kind == ACTIVATION_TANH) {
         int64_t n = y->columns;
 #pragma omp parallel for schedule(static)
         for (int64_t i = 0; i < y->rows; i++) {
             float room[n + 16];
             row_load(t, y->type, tensor_row(product, i), room, n);
-            (kind == ACTIVATION_SWISH ? t->rows->swish : t->rows->gelu)(room, n);
+            if (kind == ACTIVATION_TANH) {
+                for (int64_t j = 0; j < n; j++) {
+                    room[j] = tanhf(room[j]);
+                }
+            } else {
+                (kind == ACTIVATION_SWISH ? t->rows->swish : t->rows->gelu)(room, n);
+            }
             row_write(t, y->type, tensor_row(y, i), room, n);
         }
     }

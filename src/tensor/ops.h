@@ -10,7 +10,8 @@ typedef enum activation {
     ACTIVATION_NONE,
     ACTIVATION_RELU,
     ACTIVATION_SWISH,
-    ACTIVATION_GELU
+    ACTIVATION_GELU,
+    ACTIVATION_TANH
 } activation;
 
 /* Sequences packed one behind the other: sequence s is rows offsets[s] to
@@ -51,6 +52,14 @@ typedef struct attention_inputs {
 /* Scaled dot-product attention of packed sequences, heads side by side:
  * [query tokens, heads * head_dim]. */
 tensor *op_attention(tape *t, const attention_inputs *inputs);
+
+/* y[s] = sum over sequence s of a[t] h[t], a = softmax of query . k[t]: a vector a
+ * sequence by learned attention. k [tokens, hidden], query [1, hidden]. The probe is told
+ * of the weights as `part`, one head, one query. Every sequence has a token. */
+tensor *op_attention_pool(tape *t, tensor *h, tensor *k, parameter query, packing p, const char *part);
+
+/* y[i] = x[rows[i]], rows rising; `rows` lives as long as the tape's step. */
+tensor *op_select_rows(tape *t, tensor *x, const int32_t *rows, int64_t count);
 
 typedef struct loss_result {
     double loss;       /* sum over tokens, label smoothing included */
