@@ -3,24 +3,46 @@
 #include "infer/beam.h"
 
 #include <math.h>
+#include <string.h>
 
-attn_status beam_open(beam *b, const search_options *options, int32_t max_length, int32_t eos) {
+#include "infer/sampling.h"
+
+/* One row; in sampling one a sample, all of them empty. */
+static void begin_rows(beam *b, const int32_t *source, int32_t source_count) {
+    const sampling_options *sampling = b->steering ? &b->steering->sampling : NULL;
+    b->alive = 1;
+    if (sampling && sampling->on) {
+        b->alive = b->size;
+        for (int k = 0; k < b->size; k++) {
+            b->states[k].key = sampling_key(sampling->seed, source, source_count, k);
+        }
+    }
+}
+
+attn_status beam_open(beam *b, const search_options *options, const sentence_request *request, const int32_t *source,
+                      int32_t source_count, int32_t max_length, int32_t eos) {
     size_t size = (size_t)options->beam, cells;
-    *b = (beam){.size = options->beam, .alive = 1, .max_length = max_length, .length_penalty = options->length_penalty,
-                .eos = eos};
+    *b = (beam){.size = options->beam, .max_length = max_length, .length_penalty = options->length_penalty, .eos = eos,
+                .steering = options->steering, .request = request};
     if (!size_multiply(size, (size_t)max_length, &cells)) {
         return fail(ATTN_ERROR_MEMORY, "%d hypotheses of %d tokens are too many", options->beam, max_length);
     }
     b->log_probability = memory_allocate(size, sizeof *b->log_probability);
     b->ids = memory_allocate(cells, sizeof *b->ids);
     b->places = memory_allocate(cells, sizeof *b->places);
+    b->token_log_probabilities = memory_allocate(cells, sizeof *b->token_log_probabilities);
+    b->states = memory_allocate(size, sizeof *b->states);
     b->next_ids = memory_allocate(cells, sizeof *b->next_ids);
     b->next_places = memory_allocate(cells, sizeof *b->next_places);
+    b->next_token_log_probabilities = memory_allocate(cells, sizeof *b->next_token_log_probabilities);
+    b->next_states = memory_allocate(size, sizeof *b->next_states);
     b->finished.items = memory_allocate(size, sizeof *b->finished.items);
-    if (!b->log_probability || !b->ids || !b->places || !b->next_ids || !b->next_places || !b->finished.items) {
+    if (!b->log_probability || !b->ids || !b->places || !b->token_log_probabilities || !b->states || !b->next_ids ||
+        !b->next_places || !b->next_token_log_probabilities || !b->next_states || !b->finished.items) {
         beam_close(b);
         return ATTN_ERROR_MEMORY;
     }
+    begin_rows(b, source, source_count);
     return ATTN_OK;
 }
 
@@ -30,13 +52,22 @@ void beam_close(beam *b) {
     memory_free(b->places);
     memory_free(b->next_ids);
     memory_free(b->next_places);
+    memory_free(b->token_log_probabilities);
+    memory_free(b->next_token_log_probabilities);
+    memory_free(b->states);
+    memory_free(b->next_states);
     hypothesis_list_release(&b->finished);
     *b = (beam){0};
 }
 
+void hypothesis_release(hypothesis *h) {
+    memory_free(h->ids);
+    memory_free(h->token_log_probabilities);
+}
+
 void hypothesis_list_release(hypothesis_list *list) {
     for (int i = 0; list->items && i < list->count; i++) {
-        memory_free(list->items[i].ids);
+        hypothesis_release(&list->items[i]);
     }
     memory_free(list->items);
     *list = (hypothesis_list){0};
@@ -46,30 +77,49 @@ static double score_of(const beam *b, double log_probability, int32_t tokens) {
     return log_probability / pow((double)tokens, b->length_penalty);
 }
 
+/* Row c.row and then </s>. */
+static attn_status end_hypothesis(const beam *b, candidate c, hypothesis *made) {
+    int64_t from = (int64_t)c.row * b->max_length;
+    hypothesis h = {.count = b->length, .score = score_of(b, c.log_probability, b->length + 1)};
+    h.ids = memory_allocate_raw((size_t)b->length, sizeof *h.ids);
+    h.token_log_probabilities = memory_allocate_raw((size_t)b->length + 1, sizeof *h.token_log_probabilities);
+    if (!h.ids || !h.token_log_probabilities) {
+        hypothesis_release(&h);
+        return ATTN_ERROR_MEMORY;
+    }
+    for (int32_t i = 0; i < b->length; i++) {
+        h.ids[i] = b->ids[from + i];
+        h.token_log_probabilities[i] = b->token_log_probabilities[from + i];
+        h.log_probability += (double)h.token_log_probabilities[i];
+    }
+    h.token_log_probabilities[b->length] = c.token_log_probability;
+    h.log_probability += (double)c.token_log_probability;
+    *made = h;
+    return ATTN_OK;
+}
+
 /* Puts a hypothesis among the finished ones; the worst of too many goes. Of equal
  * scores the earlier one stays in front. */
 static attn_status finish(beam *b, candidate c) {
     hypothesis_list *list = &b->finished;
-    double score = score_of(b, c.log_probability, b->length + 1);
+    hypothesis made;
+    attn_status status = end_hypothesis(b, c, &made);
+    if (status) {
+        return status;
+    }
     int place = list->count;
-    while (place > 0 && score > list->items[place - 1].score) {
+    while (place > 0 && made.score > list->items[place - 1].score) {
         place--;
     }
     if (place == b->size) {
+        hypothesis_release(&made);
         return ATTN_OK;
     }
-    int32_t *ids = memory_allocate_raw((size_t)b->length, sizeof *ids);
-    if (!ids) {
-        return ATTN_ERROR_MEMORY;
-    }
-    if (b->length) {
-        memcpy(ids, b->ids + (int64_t)c.row * b->max_length, (size_t)b->length * sizeof *ids);
-    }
     if (list->count == b->size) {
-        memory_free(list->items[--list->count].ids);
+        hypothesis_release(&list->items[--list->count]);
     }
     memmove(list->items + place + 1, list->items + place, (size_t)(list->count - place) * sizeof *list->items);
-    list->items[place] = (hypothesis){ids, b->length, c.log_probability, score};
+    list->items[place] = made;
     list->count++;
     return ATTN_OK;
 }
@@ -80,14 +130,21 @@ static void go_on(beam *b, candidate c, int to, double *next_log_probability) {
     int64_t from_row = (int64_t)c.row * b->max_length, to_row = (int64_t)to * b->max_length;
     memcpy(b->next_ids + to_row, b->ids + from_row, (size_t)b->length * sizeof *b->ids);
     memcpy(b->next_places + to_row, b->places + from_row, (size_t)(b->length + 1) * sizeof *b->places);
+    memcpy(b->next_token_log_probabilities + to_row, b->token_log_probabilities + from_row,
+           (size_t)b->length * sizeof *b->token_log_probabilities);
     b->next_ids[to_row + b->length] = c.token;
+    b->next_token_log_probabilities[to_row + b->length] = c.token_log_probability;
+    b->next_states[to] = b->states[c.row];
     next_log_probability[to] = c.log_probability;
 }
 
-static void swap(int32_t **a, int32_t **b) {
-    int32_t *kept = *a;
-    *a = *b;
-    *b = kept;
+#define SWAP(type, a, b) do { type *kept = a; a = b; b = kept; } while (0)
+
+static void take_next_rows(beam *b) {
+    SWAP(int32_t, b->ids, b->next_ids);
+    SWAP(int32_t, b->places, b->next_places);
+    SWAP(float, b->token_log_probabilities, b->next_token_log_probabilities);
+    SWAP(row_state, b->states, b->next_states);
 }
 
 attn_status beam_advance(beam *b, const candidate *candidates, int count) {
@@ -106,8 +163,7 @@ attn_status beam_advance(beam *b, const candidate *candidates, int count) {
             go_on(b, candidates[i], alive++, next);
         }
     }
-    swap(&b->ids, &b->next_ids);
-    swap(&b->places, &b->next_places);
+    take_next_rows(b);
     memcpy(b->log_probability, next, (size_t)alive * sizeof *next);
     b->alive = alive;
     b->length++;

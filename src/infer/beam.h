@@ -8,8 +8,9 @@
 
 /* A continuation: row `row` of the living ones followed by `token`. */
 typedef struct candidate {
-    double log_probability; /* of the whole hypothesis */
+    double log_probability; /* of the whole hypothesis, as the search counts it */
     int32_t row, token;
+    float token_log_probability; /* the model's, of the token */
 } candidate;
 
 /* The order of candidates: likelier first, then the lower row, then the lower token. */
@@ -19,8 +20,13 @@ static inline int candidate_precedes(candidate a, candidate b) {
                                                   : a.token < b.token;
 }
 
+/* What a living hypothesis has to remember besides its tokens. */
+typedef struct row_state {
+    uint64_t key; /* of what is drawn for it (sampling.h) */
+} row_state;
+
 typedef struct beam {
-    int size;               /* hypotheses kept */
+    int size;               /* hypotheses kept; in sampling, drawn */
     int alive;              /* rows that live */
     int32_t length;         /* tokens of each living one */
     int32_t max_length;     /* </s> counted */
@@ -30,11 +36,20 @@ typedef struct beam {
     double *log_probability; /* [size] of the living */
     int32_t *ids;            /* [size, max_length] of the living */
     int32_t *places;         /* [size, max_length]: their cache's places, kept in step with ids */
+    float *token_log_probabilities; /* [size, max_length], in step with ids: the model's */
+    row_state *states;       /* [size] */
     int32_t *next_ids, *next_places;
+    float *next_token_log_probabilities;
+    row_state *next_states;
+    const steering *steering;        /* NULL: none */
+    const sentence_request *request; /* NULL: none */
     hypothesis_list finished; /* best first; room for size */
 } beam;
 
-attn_status beam_open(beam *b, const search_options *options, int32_t max_length, int32_t eos);
+/* `request`: what is asked of this sentence, or NULL. It and the options' steering outlive the
+ * beam. source [source_count] is for what is drawn. */
+attn_status beam_open(beam *b, const search_options *options, const sentence_request *request, const int32_t *source,
+                      int32_t source_count, int32_t max_length, int32_t eos);
 void beam_close(beam *b); /* the finished ones too, unless they were moved out */
 
 /* 1 if the next token can only be </s>. */
@@ -42,7 +57,8 @@ static inline int beam_must_end(const beam *b) {
     return b->length + 1 >= b->max_length;
 }
 
-/* The candidates that beam_advance wants to see: 2 * size, or fewer if there are no more. */
+/* The candidates that beam_advance wants to see: 2 * size, or fewer if there are no more. In
+ * sampling: one a row. */
 static inline int beam_candidates(const beam *b) {
     return 2 * b->size;
 }

@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-enum { BLOCK = 64, MOST_WANTED = 128 };
+enum { BLOCK = 64 };
 
 /* How many of n logits are above the bound. */
 static int count_above(const float *logits, int64_t n, float bound) {
@@ -15,19 +15,15 @@ static int count_above(const float *logits, int64_t n, float bound) {
     return count;
 }
 
-int candidates_of_row(const row_kernels *rows, float *logits, int64_t vocabulary, int32_t never, double base,
-                      int32_t row, int wanted, candidate *out) {
-    float best[MOST_WANTED];
-    int32_t tokens[MOST_WANTED];
+int likeliest(const float *values, int64_t n, int32_t never, int wanted, float *best, int32_t *tokens) {
     int count = 0;
-    rows->log_softmax(logits, vocabulary);
-    for (int64_t first = 0; first < vocabulary; first += BLOCK) {
-        int64_t n = vocabulary - first < BLOCK ? vocabulary - first : BLOCK;
-        if (count == wanted && !count_above(logits + first, n, best[count - 1])) {
+    for (int64_t first = 0; first < n; first += BLOCK) {
+        int64_t some = n - first < BLOCK ? n - first : BLOCK;
+        if (count == wanted && !count_above(values + first, some, best[count - 1])) {
             continue;
         }
-        for (int64_t i = first; i < first + n; i++) {
-            float value = logits[i];
+        for (int64_t i = first; i < first + some; i++) {
+            float value = values[i];
             if (i == never || value != value || (count == wanted && !(value > best[count - 1]))) {
                 continue;
             }
@@ -41,8 +37,17 @@ int candidates_of_row(const row_kernels *rows, float *logits, int64_t vocabulary
             tokens[place] = (int32_t)i;
         }
     }
+    return count;
+}
+
+int candidates_of_row(const row_kernels *rows, float *logits, int64_t vocabulary, int32_t never, double base,
+                      int32_t row, int wanted, candidate *out) {
+    float best[MOST_CANDIDATES];
+    int32_t tokens[MOST_CANDIDATES];
+    rows->log_softmax(logits, vocabulary);
+    int count = likeliest(logits, vocabulary, never, wanted, best, tokens);
     for (int i = 0; i < count; i++) {
-        out[i] = (candidate){base + (double)best[i], row, tokens[i]};
+        out[i] = (candidate){base + (double)best[i], row, tokens[i], best[i]};
     }
     return count;
 }
@@ -50,7 +55,7 @@ int candidates_of_row(const row_kernels *rows, float *logits, int64_t vocabulary
 candidate candidate_of_token(const row_kernels *rows, float *logits, int64_t vocabulary, int32_t token, double base,
                              int32_t row) {
     rows->log_softmax(logits, vocabulary);
-    return (candidate){base + (double)logits[token], row, token};
+    return (candidate){base + (double)logits[token], row, token, logits[token]};
 }
 
 static int compare(const void *a, const void *b) {

@@ -5,6 +5,12 @@
 #include "infer/beam.h"
 #include "tensor/rows.h"
 
+enum { MOST_CANDIDATES = 128 };
+
+/* The `wanted` <= MOST_CANDIDATES highest of values [n] without `never`, best first, the lower index first
+ * among equals; returns their number. NaN is left out. */
+int likeliest(const float *values, int64_t n, int32_t never, int wanted, float *best, int32_t *tokens);
+
 /* The `wanted` likeliest tokens of one row of logits [vocabulary], without token `never`,
  * best first, lower tokens first among equals; returns their number. log_probability of
  * each is `base` + log softmax. The logits are overwritten. NaN is no candidate. */

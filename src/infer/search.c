@@ -11,6 +11,8 @@
 
 #include "infer/beam.h"
 #include "infer/candidates.h"
+#include "infer/continuations.h"
+#include "infer/sampling.h"
 #include "infer/step.h"
 
 enum { MOST_ROWS = 192, LOGIT_BLOCK = 32, SENTENCE_ROOM = 512 };
@@ -53,7 +55,13 @@ static size_t length_of(const waiting_sentences *q, size_t sentence) {
     return q->offsets[sentence + 1] - q->offsets[sentence];
 }
 
-static int32_t longest_translation(const model_config *c, const search_options *options, size_t source_tokens) {
+static const sentence_request *request_of(const search_options *options, size_t sentence) {
+    const sentence_request *all = options->steering ? options->steering->requests : NULL;
+    return all ? &all[sentence] : NULL;
+}
+
+static int32_t longest_translation(const model_config *c, const search_options *options, const sentence_request *request,
+                                   size_t source_tokens) {
     int64_t most = c->max_position_embeddings;
     if (options->max_length > 0) {
         most = options->max_length < most ? options->max_length : most;
@@ -61,6 +69,9 @@ static int32_t longest_translation(const model_config *c, const search_options *
         int64_t by_source = 2 * (int64_t)source_tokens + 32;
         most = c->max_length > 1 && c->max_length - 1 < most ? c->max_length - 1 : most;
         most = by_source < most ? by_source : most;
+    }
+    if (request && request->prefix_count >= most) {
+        most = request->prefix_count + 1;
     }
     return (int32_t)most;
 }
@@ -109,8 +120,9 @@ static attn_status start_sentence(worker *w, size_t index, int32_t *places) {
     size_t length = length_of(q, index);
     live_sentence *sentence = &w->alive[w->alive_count];
     *sentence = (live_sentence){.index = index, .length = (int32_t)length};
-    attn_status status = beam_open(&sentence->beam, w->options,
-                                   longest_translation(&w->model->config, w->options, length),
+    const sentence_request *request = request_of(w->options, index);
+    attn_status status = beam_open(&sentence->beam, w->options, request, q->ids + q->offsets[index], (int32_t)length,
+                                   longest_translation(&w->model->config, w->options, request, length),
                                    w->model->config.eos_token_id);
     if (status) {
         return status;
@@ -224,7 +236,12 @@ static attn_status find_candidates(worker *w, const tensor *x, int64_t rows, can
     const model_config *c = &w->model->config;
     const packed_matrix *table = packed_parameters_find(t->packed, w->model->embedding);
     float *logits = tape_memory(t, LOGIT_BLOCK * (int64_t)c->vocab_size, sizeof *logits);
-    int32_t never = c->pad_token_id == c->eos_token_id ? TOKEN_NONE : c->pad_token_id;
+    int sampling = w->options->steering && w->options->steering->sampling.on;
+    const continuation_context context = {
+        .rows = t->rows, .vocabulary = c->vocab_size,
+        .never = c->pad_token_id == c->eos_token_id ? TOKEN_NONE : c->pad_token_id,
+        .ranked = w->options->steering ? tape_memory(t, c->vocab_size, sizeof(float)) : NULL,
+        .sampled = sampling ? tape_memory(t, c->vocab_size, sizeof(sampled_token)) : NULL};
     size_t sentence = 0;
     int k = 0;
     for (int64_t first = 0; first < rows && !t->status; first += LOGIT_BLOCK) {
@@ -239,15 +256,7 @@ static attn_status find_candidates(worker *w, const tensor *x, int64_t rows, can
                 k = 0;
             }
             const beam *b = &w->alive[sentence].beam;
-            float *z = logits + i * c->vocab_size;
-            double base = b->length ? b->log_probability[k] : 0;
-            candidate *out = list + row * wanted;
-            if (beam_must_end(b)) {
-                out[0] = candidate_of_token(t->rows, z, c->vocab_size, c->eos_token_id, base, k);
-                counts[row] = out[0].log_probability == out[0].log_probability;
-            } else {
-                counts[row] = candidates_of_row(t->rows, z, c->vocab_size, never, base, k, wanted, out);
-            }
+            counts[row] = continuations_of_row(&context, b, k, logits + i * c->vocab_size, list + row * wanted);
             k++;
         }
     }

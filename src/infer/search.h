@@ -18,6 +18,7 @@
 #define ATTN_INFER_SEARCH_H
 
 #include "data/tokenizer.h"
+#include "infer/steering.h"
 #include "model/transformer.h"
 
 typedef struct search_options {
@@ -25,16 +26,18 @@ typedef struct search_options {
     double length_penalty;
     int max_length;        /* tokens of a translation, </s> counted; 0: the least of the model's
                               max_length - 1 (its start token not counted), its positions, and
-                              2 * source tokens + 32 */
+                              2 * source tokens + 32. A request's prefix and </s> find room */
     int batch_tokens;      /* source tokens that a thread translates at once; >= 1 */
+    const steering *steering; /* NULL: the model alone decides */
 } search_options;
 
 /* One translation. ids are without </s>. */
 typedef struct hypothesis {
     int32_t *ids;
     int32_t count;
-    double log_probability; /* natural, </s> included */
-    double score;
+    double log_probability; /* the model's, natural, </s> included */
+    double score;           /* of what the search counted: a repetition penalty counts in */
+    float *token_log_probabilities; /* [count + 1], </s> last; NULL for an empty sentence */
 } hypothesis;
 
 /* The best first; `count` >= 1 after a search. */
@@ -43,6 +46,7 @@ typedef struct hypothesis_list {
     int count;
 } hypothesis_list;
 
+void hypothesis_release(hypothesis *h);
 void hypothesis_list_release(hypothesis_list *list);
 
 /* A model made ready: weights packed, working memory pooled. Several threads may

@@ -38,7 +38,7 @@ attn_status translate_options_check(const attn_translate_options *o, search_opti
     if (o->batch_tokens < 1) {
         return outside("batch_tokens", o->batch_tokens, "1 or more");
     }
-    *out = (search_options){o->beam, o->length_penalty, o->max_length, o->batch_tokens};
+    *out = (search_options){o->beam, o->length_penalty, o->max_length, o->batch_tokens, NULL};
     return ATTN_OK;
 }
 
@@ -119,7 +119,7 @@ static attn_status decode_all(const attn_model *model, attn_translation *result,
     for (size_t i = 0; i < result->count; i++) {
         hypothesis_list *list = &result->lists[i];
         while (list->count > n_best) {
-            memory_free(list->items[--list->count].ids);
+            hypothesis_release(&list->items[--list->count]);
         }
         result->texts[i] = memory_allocate((size_t)list->count, sizeof(char *));
         if (!result->texts[i]) {

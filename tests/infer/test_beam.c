@@ -34,7 +34,7 @@ static void collect(all_sequences *all, uint64_t seed, int32_t *prefix, int leng
     rows_select()->log_softmax(logits, TOKENS);
     double ended = log_p + (double)logits[EOS];
     hypothesis *h = &all->items[all->count++];
-    *h = (hypothesis){memory_allocate((size_t)length, sizeof(int32_t)), length, ended, ended / pow(length + 1, penalty)};
+    *h = (hypothesis){memory_allocate((size_t)length, sizeof(int32_t)), length, ended, ended / pow(length + 1, penalty), NULL};
     memcpy(h->ids, prefix, (size_t)length * sizeof *prefix);
     for (int32_t token = 1; token < TOKENS && length + 1 < LONGEST; token++) {
         prefix[length] = token;
@@ -50,7 +50,7 @@ static int better_first(const void *a, const void *b) {
 static void search_beam(uint64_t seed, int size, double penalty, beam *b) {
     const search_options options = {.beam = size, .length_penalty = penalty, .batch_tokens = 1};
     candidate list[2 * MOST * TOKENS];
-    assert_int_equal(beam_open(b, &options, LONGEST, EOS), ATTN_OK);
+    assert_int_equal(beam_open(b, &options, NULL, NULL, 0, LONGEST, EOS), ATTN_OK);
     while (!b->done) {
         int count = 0;
         for (int row = 0; row < b->alive; row++) {
@@ -170,7 +170,7 @@ static void logits_that_are_not_numbers_are_an_error_not_a_translation(void **st
     candidate list[8];
     beam b;
     const search_options options = {.beam = 2, .length_penalty = 1, .batch_tokens = 1};
-    assert_int_equal(beam_open(&b, &options, LONGEST, EOS), ATTN_OK);
+    assert_int_equal(beam_open(&b, &options, NULL, NULL, 0, LONGEST, EOS), ATTN_OK);
     int count = candidates_of_row(rows_select(), logits, TOKENS, -1, 0, 0, 4, list);
     assert_int_equal(count, 0);
     assert_int_equal(beam_advance(&b, list, count), ATTN_ERROR_NUMERIC);
