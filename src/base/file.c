@@ -57,7 +57,7 @@ static attn_status open_for_reading(const char *path, int *descriptor, struct st
 
 attn_status file_map_open(const char *path, file_map *map) {
     struct stat info;
-    int fd;
+    int fd = -1;
     *map = (file_map){(const unsigned char *)"", 0};
     attn_status status = open_for_reading(path, &fd, &info);
     if (status) {
@@ -117,7 +117,7 @@ attn_status file_read(const char *path, char **bytes, size_t *size) {
         return read_all(STDIN_FILENO, "standard input", READ_STEP, bytes, size);
     }
     struct stat info;
-    int fd;
+    int fd = -1;
     attn_status status = open_for_reading(path, &fd, &info);
     if (status) {
         return status;
