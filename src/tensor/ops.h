@@ -27,6 +27,29 @@ typedef struct packing {
 tensor *op_embedding(tape *t, parameter table, const int32_t *ids, packing p, const float *positions, float scale,
                      float dropout);
 
+/* values [rows, columns] as a tensor of the tape's type: what a model is given that is no
+ * word. */
+tensor *op_features(tape *t, const float *values, int64_t rows, int64_t columns);
+
+/* y[j] = x[a], .., x[a + kernel - 1] side by side, a = stride j - (kernel - 1) / 2, for each
+ * sequence; 0 outside it. op_linear behind it is a convolution over time. `to` is
+ * windows_packing(t, from, stride): ceil(n / stride) windows of n tokens; its offsets are
+ * NULL where memory was short. */
+packing windows_packing(tape *t, packing from, int64_t stride);
+tensor *op_windows(tape *t, tensor *x, packing from, packing to, int64_t kernel, int64_t stride);
+
+/* y = dropout([first; x] + positions) for each sequence. `to` is place_packing(t, from,
+ * options): one row more a sequence where there is a first. No sequence is longer than the
+ * positions. */
+typedef struct place_options {
+    const parameter *first;   /* [1, width], or NULL */
+    const parameter *learned; /* positions [longest, width], or NULL */
+    const float *constant;    /* positions that are not learned, or NULL */
+    float dropout;
+} place_options;
+packing place_packing(tape *t, packing from, const place_options *options);
+tensor *op_place(tape *t, tensor *x, packing from, packing to, place_options options);
+
 /* y = activation(x W^T + b): W [out, in], b [out]. */
 tensor *op_linear(tape *t, tensor *x, parameter weight, parameter bias, activation kind);
 
