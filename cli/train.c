@@ -117,6 +117,9 @@ static void print_validation(void *context, const attn_validation *v) {
     if (v->bleu >= 0) {
         (void)fprintf(stderr, " BLEU %.2f chrF %.2f", v->bleu, v->chrf);
     }
+    for (int i = 0; i < v->metric_count; i++) {
+        (void)fprintf(stderr, " %s %.4f", v->metrics[i].name, v->metrics[i].value);
+    }
     (void)fprintf(stderr, "%s\n", v->best ? " (best)" : "");
 }
 

@@ -179,6 +179,15 @@ typedef enum attn_watch {
     ATTN_WATCH_CHRF = 3
 } attn_watch;
 
+/* What a model is trained for. */
+typedef enum attn_task {
+    ATTN_TASK_TRANSLATE = 0 /* from pairs of sentences: any sequence to any other */
+} attn_task;
+
+typedef enum attn_architecture {
+    ATTN_ARCHITECTURE_TRANSFORMER = 0
+} attn_architecture;
+
 typedef enum attn_tokenizer_kind {
     ATTN_TOKENIZER_SENTENCEPIECE = 0,
     ATTN_TOKENIZER_WHITESPACE = 1
@@ -204,15 +213,26 @@ typedef struct attn_progress {
     int64_t memory;        /* largest resident size of this process so far, bytes */
 } attn_progress;
 
+/* A figure under its name, "bits_per_byte". */
+typedef struct attn_metric {
+    const char *name;
+    double value;
+} attn_metric;
+
 typedef struct attn_validation {
     const char *split;     /* "validation", "test", "train" */
     int64_t update, epoch;
     double loss, token_accuracy;
     double bleu, chrf;     /* < 0: not computed */
+    attn_metric metrics[4]; /* what else the task measures */
+    int metric_count;
     int best;              /* 1: the best so far, saved */
 } attn_validation;
 
 typedef struct attn_train_options {
+    attn_task task;                 /* ATTN_TASK_TRANSLATE */
+    attn_architecture architecture; /* ATTN_ARCHITECTURE_TRANSFORMER */
+
     /* data: source and target files of equal line count, or corpus, a TSV of pairs */
     const char *source, *target, *corpus;
     const char *valid_source, *valid_target, *valid_corpus; /* NULL: valid_share is held out */

@@ -82,10 +82,12 @@ static size_t choose(const batcher *b, size_t first, size_t *source_tokens, size
     *source_tokens = *target_tokens = 0;
     for (; end < b->c->pairs; end++) {
         size_t target = sequence_length(b->c->target_offsets, b->order[end]);
-        if (end > first && *target_tokens + target > b->options.target_tokens)
+        size_t source = sequence_length(b->c->source_offsets, b->order[end]);
+        bool by_source = b->options.counts == BATCH_COUNTS_SOURCE;
+        if (end > first && (by_source ? *source_tokens + source : *target_tokens + target) > b->options.target_tokens)
             break;
         *target_tokens += target;
-        *source_tokens += sequence_length(b->c->source_offsets, b->order[end]);
+        *source_tokens += source;
     }
     return end - first;
 }

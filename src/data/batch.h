@@ -29,8 +29,12 @@ typedef struct batch {
     bool last_of_epoch;
 } batch;
 
+/* Which tokens fill a batch. */
+typedef enum batch_counted { BATCH_COUNTS_TARGET, BATCH_COUNTS_SOURCE } batch_counted;
+
 typedef struct batch_options {
     size_t target_tokens; /* 4096; a batch has at most so many (a longer pair fills one alone) */
+    batch_counted counts; /* BATCH_COUNTS_TARGET; or `target_tokens` are of the source */
     bool shuffle;         /* true; false: the corpus's order, for validation */
     uint64_t seed;        /* 1 */
 } batch_options;

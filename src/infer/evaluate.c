@@ -34,7 +34,7 @@ attn_status evaluate_loss(const attn_model *model, const corpus *pairs, attn_eva
         if (!status) {
             last = b.last_of_epoch;
             tape_start(t, 0, 0, 0);
-            status = transformer_loss(t, model->transformer, &b, 0, 1, &part);
+            status = model->network.kind->loss(t, model->network.model, &b, 0, 1, &part);
         }
         if (!status) {
             result->loss += part.loss;

@@ -10,15 +10,15 @@
 
 /* The vocabulary's ids must be rows of the embedding, and the special ids the same. */
 static attn_status check_agreement(const attn_model *m) {
-    const model_config *c = &m->transformer->config;
+    network_limits limits = m->network.kind->limits(m->network.model);
     size_t pieces = tokenizer_vocabulary_size(m->tokenizer);
-    if (pieces > (size_t)c->vocab_size) {
+    if (pieces > (size_t)limits.vocabulary) {
         return fail(ATTN_ERROR_FORMAT, "%s: vocab.json has %zu pieces, the model's vocab_size is %d", m->directory, pieces,
-                    c->vocab_size);
+                    limits.vocabulary);
     }
-    if (tokenizer_eos(m->tokenizer) != c->eos_token_id) {
+    if (tokenizer_eos(m->tokenizer) != limits.eos) {
         return fail(ATTN_ERROR_FORMAT, "%s: </s> is %d in vocab.json, eos_token_id is %d in config.json", m->directory,
-                    tokenizer_eos(m->tokenizer), c->eos_token_id);
+                    tokenizer_eos(m->tokenizer), limits.eos);
     }
     return ATTN_OK;
 }
@@ -37,10 +37,13 @@ attn_status attn_model_load(const char *directory, attn_model **model) {
     }
     m->directory = memory_copy_string(directory);
     attn_status status = m->directory ? ATTN_OK : ATTN_ERROR_MEMORY;
-    status = status ? status : transformer_load(directory, (transformer_purpose){0, ELEMENT_F32}, &m->transformer);
+    status = status ? status : network_load(directory, (network_purpose){0, ELEMENT_F32}, &m->network);
     status = status ? status : tokenizer_load(directory, &m->tokenizer);
     status = status ? status : check_agreement(m);
-    status = status ? status : searcher_new(m->transformer, &m->searcher);
+    if (!status && m->network.kind == &transformer_kind) {
+        m->transformer = m->network.model;
+        status = searcher_new(m->transformer, &m->searcher);
+    }
     if (status) {
         attn_model_free(m);
         return status;
@@ -53,7 +56,7 @@ void attn_model_free(attn_model *model) {
     if (model) {
         searcher_free(model->searcher);
         tokenizer_free(model->tokenizer);
-        transformer_free(model->transformer);
+        network_free(&model->network);
         memory_free(model->directory);
         memory_free(model);
     }

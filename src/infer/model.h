@@ -1,4 +1,4 @@
-/* A loaded model: the Transformer, its tokenizer and what searches with them. */
+/* A loaded model: the network, its tokenizer and what searches with them. */
 #ifndef ATTN_INFER_MODEL_H
 #define ATTN_INFER_MODEL_H
 
@@ -10,7 +10,8 @@
 
 struct attn_model {
     char *directory;
-    transformer *transformer;
+    network network;          /* owned */
+    transformer *transformer; /* its model, where that is one */
     tokenizer *tokenizer;
     searcher *searcher;
 };

@@ -2,13 +2,7 @@
 
 #include <math.h>
 
-#include "base/cpu.h"
 #include "base/random.h"
-#include "model/folder.h"
-
-element_type transformer_best_type(void) {
-    return cpu_selected() == CPU_AVX512_BF16 ? ELEMENT_BF16 : ELEMENT_F32;
-}
 
 /* Sines in the first half of the row, cosines in the second, angle
  * place / 10000^(2i / width) (Vaswani et al. 2017, 3.5; the halves are Marian's). */
@@ -46,7 +40,7 @@ static attn_status declare(transformer *model) {
     return status ? status : parameters_declare(set, 1, 2, 1, c->vocab_size, &model->logits_bias, "final_logits_bias");
 }
 
-attn_status transformer_new(const model_config *config, transformer_purpose purpose, transformer **made) {
+attn_status transformer_new(const model_config *config, network_purpose purpose, transformer **made) {
     *made = NULL;
     attn_status status = model_config_check(config, "the model's settings");
     if (status) {
@@ -108,38 +102,17 @@ void transformer_initialize(transformer *model, uint64_t seed) {
     parameters_update_copies(&model->parameters);
 }
 
-folder_tensor *transformer_tensors(const transformer *model, float *values) {
-    const parameters *set = &model->parameters;
-    folder_tensor *tensors = memory_allocate(set->count, sizeof *tensors);
-    for (size_t i = 0; tensors && i < set->count; i++) {
-        const named_parameter *p = &set->list[i];
-        tensors[i] = (folder_tensor){.name = p->name, .dims = p->rank, .values = values + p->where.offset};
-        tensors[i].shape[0] = (size_t)(p->rank == 2 ? p->where.rows : p->where.columns);
-        tensors[i].shape[1] = (size_t)p->where.columns;
-    }
-    return tensors;
-}
-
-attn_status transformer_load(const char *directory, transformer_purpose purpose, transformer **loaded) {
-    model_config config;
-    transformer *model = NULL;
+attn_status transformer_load(const char *directory, network_purpose purpose, transformer **loaded) {
+    network n;
     *loaded = NULL;
-    attn_status status = folder_check(directory);
-    status = status ? status : folder_read_config(directory, &config);
-    status = status ? status : transformer_new(&config, purpose, &model);
-    if (status) {
-        return status;
+    attn_status status = network_load(directory, purpose, &n);
+    if (!status && n.kind != &transformer_kind) {
+        status = fail(ATTN_ERROR_UNSUPPORTED, "%s: its model_type is %s; a translator, marian, was expected", directory,
+                      n.kind->model_type);
+        network_free(&n);
     }
-    folder_tensor *tensors = transformer_tensors(model, model->parameters.values);
-    status = tensors ? folder_read_weights(directory, tensors, model->parameters.count) : ATTN_ERROR_MEMORY;
-    memory_free(tensors);
-    if (status) {
-        transformer_free(model);
-        return status;
-    }
-    parameters_update_copies(&model->parameters);
-    *loaded = model;
-    return ATTN_OK;
+    *loaded = status ? NULL : n.model;
+    return status;
 }
 
 static dropout_rates rates_of(const model_config *c) {

@@ -6,6 +6,7 @@
 #include "data/batch.h"
 #include "model/config.h"
 #include "model/layers.h"
+#include "model/network.h"
 
 typedef struct transformer {
     model_config config;
@@ -18,16 +19,10 @@ typedef struct transformer {
     float embedding_scale;
 } transformer;
 
-typedef struct transformer_purpose {
-    int training;      /* gradients are kept */
-    element_type type; /* of activations and products */
-} transformer_purpose;
-
-/* The type that this processor trains fastest in: bf16 with AVX512-BF16, f32 elsewhere. */
-element_type transformer_best_type(void);
+extern const network_kind transformer_kind;
 
 /* A model of that shape, all parameters zero. */
-attn_status transformer_new(const model_config *config, transformer_purpose purpose, transformer **made);
+attn_status transformer_new(const model_config *config, network_purpose purpose, transformer **made);
 void transformer_free(transformer *model);
 
 /* Fresh weights: Glorot uniform for matrices (Glorot & Bengio 2010), normal with
@@ -35,11 +30,7 @@ void transformer_free(transformer *model);
 void transformer_initialize(transformer *model, uint64_t seed);
 
 /* A model folder's config and weights (not its tokenizer). */
-attn_status transformer_load(const char *directory, transformer_purpose purpose, transformer **loaded);
-
-/* The parameters as named tensors for folder.h; `values` is a block of the
- * parameters' layout (weights, or a moment). Release with memory_free. */
-struct folder_tensor *transformer_tensors(const transformer *model, float *values);
+attn_status transformer_load(const char *directory, network_purpose purpose, transformer **loaded);
 
 /* source ids of packed sequences, each ending with </s> -> [tokens, width]. Longer than
  * the positions: ATTN_ERROR_ARGUMENT on the tape. */

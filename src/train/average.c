@@ -5,8 +5,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "data/tokenizer.h"
-#include "model/folder.h"
-#include "model/transformer.h"
+#include "model/network.h"
 #include "train/trainer.h"
 
 static attn_status same_vocabulary(const tokenizer *a, const tokenizer *b, const char *path_a, const char *path_b) {
@@ -22,55 +21,70 @@ static attn_status same_vocabulary(const tokenizer *a, const tokenizer *b, const
 }
 
 /* Adds one model's weights to the sums; it must be like the first. */
-static attn_status add_model(const char *path, const char *first_path, const transformer *first,
+static attn_status add_model(const char *path, const char *first_path, const network *first,
                              const tokenizer *first_tokenizer, double *sums) {
-    transformer *model = NULL;
+    network n;
     tokenizer *own = NULL;
-    attn_status status = transformer_load(path, (transformer_purpose){0, ELEMENT_F32}, &model);
-    if (!status && !model_config_equal(&model->config, &first->config)) {
+    int same = 0;
+    attn_status status = network_load(path, (network_purpose){0, ELEMENT_F32}, &n);
+    if (!status && n.kind == first->kind) {
+        status = n.kind->same_shape(path, first->model, &same);
+    }
+    if (!status && !same) {
         status = fail(ATTN_ERROR_ARGUMENT, "%s has another shape than %s (config.json); only models of one run can be "
                       "averaged", path, first_path);
     }
-    status = status ? status : tokenizer_load(path, &own);
-    status = status ? status : same_vocabulary(first_tokenizer, own, first_path, path);
-    for (int64_t i = 0; !status && i < model->parameters.size; i++) {
-        sums[i] += (double)model->parameters.values[i];
+    if (!status && first_tokenizer) {
+        status = tokenizer_load(path, &own);
+        status = status ? status : same_vocabulary(first_tokenizer, own, first_path, path);
+    }
+    for (int64_t i = 0; !status && i < n.parameters->size; i++) {
+        sums[i] += (double)n.parameters->values[i];
     }
     tokenizer_free(own);
-    transformer_free(model);
+    network_free(&n);
     return status;
 }
 
-static attn_status write_mean(transformer *model, const tokenizer *vocabulary, const double *sums, size_t count,
+static attn_status write_mean(network *n, const tokenizer *vocabulary, const double *sums, size_t count,
                               const char *output) {
-    for (int64_t i = 0; i < model->parameters.size; i++) {
-        model->parameters.values[i] = (float)(sums[i] / (double)count);
+    parameters *set = n->parameters;
+    for (int64_t i = 0; i < set->size; i++) {
+        set->values[i] = (float)(sums[i] / (double)count);
     }
     char number[32];
     (void)snprintf(number, sizeof number, "%zu", count);
     safetensors_metadata fact = {"run.averaged_models", number};
-    folder_tensor *tensors = transformer_tensors(model, model->parameters.values);
-    attn_status status = tensors ? folder_write_config(output, &model->config) : ATTN_ERROR_MEMORY;
-    status = status ? status : tokenizer_save(vocabulary, output);
-    status = status ? status : folder_write_weights(output, tensors, model->parameters.count, &fact, 1);
+    folder_tensor *tensors = network_tensors(set, set->values);
+    attn_status status = tensors ? n->kind->write_config(output, n->model) : ATTN_ERROR_MEMORY;
+    if (!status && vocabulary) {
+        status = tokenizer_save(vocabulary, output);
+    }
+    status = status ? status : folder_write_weights(output, tensors, set->count, &fact, 1);
     memory_free(tensors);
     return status;
 }
 
+/* A model of pictures or sounds has no vocabulary. */
+static attn_status load_vocabulary(const char *directory, const network *n, tokenizer **vocabulary) {
+    *vocabulary = NULL;
+    return n->kind->limits(n->model).vocabulary > 0 ? tokenizer_load(directory, vocabulary) : ATTN_OK;
+}
+
 attn_status average_folders(const char *const *models, size_t count, const char *output) {
-    transformer *first = NULL;
+    network first;
     tokenizer *vocabulary = NULL;
-    attn_status status = transformer_load(models[0], (transformer_purpose){0, ELEMENT_F32}, &first);
-    status = status ? status : tokenizer_load(models[0], &vocabulary);
-    double *sums = status ? NULL : memory_allocate((size_t)first->parameters.size, sizeof *sums);
+    attn_status status = network_load(models[0], (network_purpose){0, ELEMENT_F32}, &first);
+    status = status ? status : load_vocabulary(models[0], &first, &vocabulary);
+    double *sums = status ? NULL : memory_allocate((size_t)first.parameters->size, sizeof *sums);
     status = status || sums ? status : ATTN_ERROR_MEMORY;
     for (size_t i = 0; i < count && !status; i++) {
-        status = add_model(models[i], models[0], first, vocabulary, sums);
+        status = add_model(models[i], models[0], &first, vocabulary, sums);
     }
-    status = status ? status : write_mean(first, vocabulary, sums, count, output);
+    status = status ? status : write_mean(&first, vocabulary, sums, count, output);
     memory_free(sums);
     tokenizer_free(vocabulary);
-    transformer_free(first);
+    network_free(&first);
     return status;
 }
 

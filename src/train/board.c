@@ -118,6 +118,10 @@ void board_note_validation(board *b, const journal_validation *r) {
                             {"bleu", v->bleu, v->bleu >= 0},
                             {"chrf", v->chrf, v->chrf >= 0}};
     attn_status status = write_points(b, v->update, v->split, points, sizeof points / sizeof *points);
+    for (int i = 0; i < v->metric_count && !status; i++) {
+        const point own = {v->metrics[i].name, v->metrics[i].value, !isnan(v->metrics[i].value)};
+        status = write_points(b, v->update, v->split, &own, 1);
+    }
     finish_group(b, status || r->sample_count == 0 ? status : write_samples(b, r));
 }
 

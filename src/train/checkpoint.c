@@ -22,7 +22,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "model/folder.h"
-#include "train/trainer.h"
+#include "train/task.h"
 
 enum { GROUPS = 4, FACTS = 40, FACT_SIZE = 128 };
 
@@ -47,6 +47,9 @@ __attribute__((format(printf, 3, 4))) static void fact(facts *f, const char *key
 /* What must be the same in every part of a run. */
 static void course_facts(const trainer *t, facts *f) {
     const attn_train_options *o = t->options;
+    if (o->task != ATTN_TASK_TRANSLATE) {
+        fact(f, "course.task", "%s", t->task->name);
+    }
     fact(f, "course.data", "%016" PRIx64, t->data_hash);
     fact(f, "course.seed", "%" PRIu64, o->seed);
     fact(f, "course.dropout", "%.17g, attention %.17g", o->dropout, o->attention_dropout);
@@ -78,7 +81,7 @@ static void course_facts(const trainer *t, facts *f) {
     fact(f, "course.clip", "%.17g", o->clip);
     fact(f, "course.average", "%.17g", o->average);
     fact(f, "course.watch", "%s", watch_name(o->watch));
-    fact(f, "course.precision", "%s", t->model->parameters.copies ? "bf16" : "f32");
+    fact(f, "course.precision", "%s", t->network.parameters->copies ? "bf16" : "f32");
 }
 
 static void progress_facts(const trainer *t, facts *f) {
@@ -145,14 +148,14 @@ static attn_status groups_of(const trainer *t, folder_group groups[GROUPS], size
     const struct {
         const char *prefix;
         float *values;
-    } blocks[GROUPS] = {{"weights", t->model->parameters.values},
+    } blocks[GROUPS] = {{"weights", t->network.parameters->values},
                         {o->settings.kind == ATTN_OPTIMIZER_SGD ? "sgd.velocity" : "adam.first", o->first},
                         {"adam.second", o->second}, {"average", o->average}};
     *count = 0;
     for (int i = 0; i < GROUPS; i++) {
         if (blocks[i].values) {
-            folder_tensor *tensors = transformer_tensors(t->model, blocks[i].values);
-            groups[(*count)++] = (folder_group){blocks[i].prefix, tensors, t->model->parameters.count};
+            folder_tensor *tensors = network_tensors(t->network.parameters, blocks[i].values);
+            groups[(*count)++] = (folder_group){blocks[i].prefix, tensors, t->network.parameters->count};
             if (!tensors) {
                 return ATTN_ERROR_MEMORY;
             }
@@ -204,20 +207,20 @@ static attn_status save_weights(trainer *t, const char *directory) {
         fact(&f, "run.validation_bleu", "%.4f", v->bleu);
         fact(&f, "run.validation_chrf", "%.4f", v->chrf);
     }
-    transformer view = trainer_published(t);
-    folder_tensor *tensors = transformer_tensors(&view, view.parameters.values);
+    parameters view = trainer_published(t);
+    folder_tensor *tensors = network_tensors(&view, view.values);
     if (!tensors) {
         return ATTN_ERROR_MEMORY;
     }
-    attn_status status = folder_write_weights(directory, tensors, view.parameters.count, f.list, f.count);
+    attn_status status = folder_write_weights(directory, tensors, view.count, f.list, f.count);
     memory_free(tensors);
     return status;
 }
 
 /* Takes the path over; NULL: memory was short. */
 static attn_status save_folder(trainer *t, char *directory) {
-    attn_status status = directory ? folder_write_config(directory, &t->model->config) : ATTN_ERROR_MEMORY;
-    status = status ? status : tokenizer_save(t->tokenizer, directory);
+    attn_status status = directory ? t->network.kind->write_config(directory, t->network.model) : ATTN_ERROR_MEMORY;
+    status = status || !t->tokenizer ? status : tokenizer_save(t->tokenizer, directory);
     status = status ? status : save_weights(t, directory);
     memory_free(directory);
     return status;
@@ -316,7 +319,7 @@ attn_status trainer_resume(trainer *t) {
     status = status ? status : folder_read_training(t->options->model, groups, count, &file);
     status = status ? status : read_progress(t, file);
     status = status ? status : read_history(t, file);
-    parameters_update_copies(&t->model->parameters);
+    parameters_update_copies(t->network.parameters);
     if (!status && t->history_count > 0 && t->history[t->history_count - 1].update == t->optimizer.updates) {
         status = trainer_publish(t);
     }

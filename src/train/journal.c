@@ -120,6 +120,12 @@ attn_status journal_note_validation(journal *j, const journal_validation *r) {
                              number(v->loss), "accuracy", number(v->token_accuracy), "bleu",
                              number(v->bleu < 0 ? NAN : v->bleu), "chrf", number(v->chrf < 0 ? NAN : v->chrf), "best",
                              v->best, "seconds", number(r->seconds), "samples", samples);
+    for (int i = 0; i < v->metric_count; i++) {
+        if (json_object_set_new(line, v->metrics[i].name, number(v->metrics[i].value))) {
+            json_decref(line);
+            return fail(ATTN_ERROR_MEMORY, "out of memory while writing %s", j->path);
+        }
+    }
     return write_line(j, line);
 }
 

@@ -7,10 +7,11 @@
  *    "accuracy": 0.3, "bleu": 5.1, "chrf": 22.0, "best": true, "seconds": 99.1,
  *    "samples": [{"source": "...", "reference": "...", "translation": "..."}]}
  *
- * with null for what was not computed or is not finite. loss of an update line: the mean
- * since the line before, nats a token, against the smoothed target. All but seconds,
- * tokens_per_second and memory is the same in every repetition of a run, stopped or not:
- * a resumed run drops the lines behind the state that it goes on from.
+ * with the task's own metrics under their names, and null for what was not computed or
+ * is not finite. loss of an update line: the mean since the line before, nats a token,
+ * against the smoothed target. All but seconds, tokens_per_second and memory is the same
+ * in every repetition of a run, stopped or not: a resumed run drops the lines behind the
+ * state that it goes on from.
  *
  * Every other form of the same record hooks in here, in journal.c. */
 #ifndef ATTN_TRAIN_JOURNAL_H

@@ -4,8 +4,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
-#include "model/folder.h"
-#include "train/trainer.h"
+#include "train/task.h"
 
 static const uint64_t MOST_EPOCHS_COUNTED = 1000;
 
@@ -35,116 +34,64 @@ static attn_status check_fresh(const attn_train_options *o) {
     return ATTN_OK;
 }
 
-/* --- the vocabulary and the shape ------------------------------------------------ */
+/* --- the vocabulary and the model ------------------------------------------------ */
 
-static attn_status make_tokenizer(trainer *t) {
+static attn_status choose_tokenizer(trainer *t, int resumes) {
     const attn_train_options *o = t->options;
-    tokenizer_options options;
-    tokenizer_options_defaults(&options);
-    options.kind = o->tokenizer == ATTN_TOKENIZER_WHITESPACE ? TOKENIZER_WHITESPACE : TOKENIZER_SENTENCEPIECE;
-    options.vocabulary_size = (size_t)o->vocabulary;
-    options.join_continuation = o->join_continuation != 0;
-    trainer_log(t, "learning a joint vocabulary of at most %d", o->vocabulary);
-    const parallel_text *text = &t->train.text;
-    return tokenizer_train(text->source, text->pairs, text->target, text->pairs, &options, &t->tokenizer);
-}
-
-static attn_status model_config_of(const attn_train_options *o, const tokenizer *vocabulary, model_config *config) {
-    model_config_defaults(config, (int)tokenizer_vocabulary_size(vocabulary));
-    config->d_model = o->width;
-    config->encoder_layers = config->decoder_layers = o->layers;
-    config->encoder_attention_heads = config->decoder_attention_heads = o->heads;
-    config->encoder_ffn_dim = config->decoder_ffn_dim = o->feed_forward;
-    config->dropout = o->dropout;
-    config->attention_dropout = o->attention_dropout;
-    config->activation_dropout = 0;
-    config->max_position_embeddings = o->max_positions;
-    config->eos_token_id = tokenizer_eos(vocabulary);
-    config->pad_token_id = config->decoder_start_token_id = tokenizer_pad(vocabulary);
-    config->max_length = o->max_positions;
-    if (strcmp(o->activation, "relu") == 0) {
-        config->activation_function = MODEL_RELU;
-    } else if (strcmp(o->activation, "swish") == 0) {
-        config->activation_function = MODEL_SWISH;
-    } else if (strcmp(o->activation, "gelu") == 0) {
-        config->activation_function = MODEL_GELU;
-    } else {
-        return fail(ATTN_ERROR_ARGUMENT, "activation is %s; relu, swish or gelu was expected", o->activation);
+    if (!t->task->make_tokenizer) {
+        return ATTN_OK;
     }
-    return model_config_check(config, "the model's settings");
+    return resumes ? tokenizer_load(o->model, &t->tokenizer)
+           : o->init ? tokenizer_load(o->init, &t->tokenizer) : t->task->make_tokenizer(t);
 }
 
-/* The shape of the model that the run begins with; what is drawn at random while
- * training is this run's. */
-static attn_status config_of_folder(const trainer *t, const char *directory, model_config *config) {
+/* What is drawn at random while training is this run's, whatever the folder's was. */
+static attn_status open_folder(trainer *t, const char *directory, network_purpose purpose) {
     const attn_train_options *o = t->options;
-    attn_status status = folder_read_config(directory, config);
+    attn_status status = network_open(directory, purpose, &t->network);
     if (status) {
         return status;
     }
-    config->dropout = o->dropout;
-    config->attention_dropout = o->attention_dropout;
-    config->activation_dropout = 0;
-    size_t pieces = tokenizer_vocabulary_size(t->tokenizer);
-    if (pieces > (size_t)config->vocab_size || tokenizer_eos(t->tokenizer) != config->eos_token_id) {
+    t->network.kind->set_dropout(t->network.model, o->dropout, o->attention_dropout);
+    network_limits limits = t->network.kind->limits(t->network.model);
+    size_t pieces = t->tokenizer ? tokenizer_vocabulary_size(t->tokenizer) : 0;
+    if (t->tokenizer && (pieces > (size_t)limits.vocabulary || tokenizer_eos(t->tokenizer) != limits.eos)) {
         return fail(ATTN_ERROR_FORMAT, "%s: the vocabulary (%zu pieces, </s> is %d) is not that of config.json (%d, %d)",
-                    directory, pieces, tokenizer_eos(t->tokenizer), config->vocab_size, config->eos_token_id);
+                    directory, pieces, tokenizer_eos(t->tokenizer), limits.vocabulary, limits.eos);
     }
-    if (o->max_tokens > config->max_position_embeddings) {
+    if (limits.positions > 0 && o->max_tokens > limits.positions) {
         return fail(ATTN_ERROR_ARGUMENT, "max-tokens is %d; at most the %d positions of %s were expected", o->max_tokens,
-                    config->max_position_embeddings, directory);
+                    limits.positions, directory);
     }
     return ATTN_OK;
 }
 
-static attn_status choose_config(const trainer *t, int resumes, model_config *config) {
+static attn_status create_network(trainer *t, int resumes, network_purpose purpose) {
     const attn_train_options *o = t->options;
     if (o->init) {
-        return config_of_folder(t, resumes ? o->model : o->init, config);
+        return open_folder(t, resumes ? o->model : o->init, purpose);
     }
-    attn_status status = model_config_of(o, t->tokenizer, config);
+    int same = 1;
+    attn_status status = t->task->create(t, purpose, &t->network);
     if (!status && resumes) {
-        model_config saved;
-        status = folder_read_config(o->model, &saved);
-        if (!status && !model_config_equal(&saved, config)) {
-            status = fail(ATTN_ERROR_ARGUMENT, "%s holds a model of another shape than the options say", o->model);
-        }
+        status = t->network.kind->same_shape(o->model, t->network.model, &same);
     }
-    return status;
+    return status || same ? status
+                          : fail(ATTN_ERROR_ARGUMENT, "%s holds a model of another shape than the options say", o->model);
 }
 
-static attn_status choose_tokenizer(trainer *t, int resumes) {
+static attn_status make_network(trainer *t, int resumes) {
     const attn_train_options *o = t->options;
-    return resumes ? tokenizer_load(o->model, &t->tokenizer)
-           : o->init ? tokenizer_load(o->init, &t->tokenizer) : make_tokenizer(t);
-}
-
-/* --- the weights ----------------------------------------------------------------- */
-
-static attn_status first_weights(trainer *t) {
-    const attn_train_options *o = t->options;
-    transformer_initialize(t->model, o->seed);
-    if (!o->init) {
-        return ATTN_OK;
-    }
-    folder_tensor *tensors = transformer_tensors(t->model, t->model->parameters.values);
-    attn_status status = tensors ? folder_read_weights(o->init, tensors, t->model->parameters.count) : ATTN_ERROR_MEMORY;
-    memory_free(tensors);
-    parameters_update_copies(&t->model->parameters);
-    return status;
-}
-
-static attn_status make_model(trainer *t, const model_config *config, int resumes) {
-    const attn_train_options *o = t->options;
-    element_type type = o->precision == ATTN_PRECISION_AUTO ? transformer_best_type()
+    element_type type = o->precision == ATTN_PRECISION_AUTO ? network_best_type()
                         : o->precision == ATTN_PRECISION_BF16 ? ELEMENT_BF16 : ELEMENT_F32;
-    if (type == ELEMENT_BF16 && transformer_best_type() != ELEMENT_BF16) {
+    if (type == ELEMENT_BF16 && network_best_type() != ELEMENT_BF16) {
         return fail(ATTN_ERROR_UNSUPPORTED, "this processor does not multiply bf16; use f32");
     }
-    attn_status status = transformer_new(config, (transformer_purpose){1, type}, &t->model);
-    status = status ? status : gradient_step_open(t->model, &t->step);
+    attn_status status = create_network(t, resumes, (network_purpose){1, type});
+    status = status ? status : gradient_step_open(&t->network, &t->step);
     if (!status && !resumes) {
-        status = first_weights(t);
+        t->network.kind->initialize(t->network.model, o->seed);
+        status = o->init ? network_read_weights(&t->network, o->init) : ATTN_OK;
     }
     status = status ? status : train_options_frozen(o, t->frozen);
     optimizer_settings settings = {.kind = o->optimizer,
@@ -156,7 +103,7 @@ static attn_status make_model(trainer *t, const model_config *config, int resume
                                    .clip = o->clip,
                                    .average_decay = o->average,
                                    .frozen = t->frozen};
-    return status ? status : optimizer_open(&t->optimizer, &t->model->parameters, &settings);
+    return status ? status : optimizer_open(&t->optimizer, t->network.parameters, &settings);
 }
 
 /* --- the end of the schedule ----------------------------------------------------- */
@@ -224,23 +171,22 @@ attn_status trainer_open(trainer *t) {
     if (status) {
         return status;
     }
+    t->task = task_of(o->task);
     int resumes = o->resume && trainer_has_state(o->model);
     status = resumes ? ATTN_OK : check_fresh(o);
-    status = status ? status : trainer_read_texts(t);
+    status = status ? status : t->task->read_texts(t);
     status = status ? status : check_validation(t);
     status = status ? status : choose_tokenizer(t, resumes);
     status = status ? status : trainer_encode_texts(t);
-    model_config config;
-    status = status ? status : choose_config(t, resumes, &config);
-    status = status ? status : make_model(t, &config, resumes);
-    batch_options batches = {(size_t)o->batch_tokens, true, o->seed};
+    status = status ? status : make_network(t, resumes);
+    batch_options batches = {(size_t)o->batch_tokens, t->task->counts, true, o->seed};
     status = status ? status : batcher_new(&t->train.corpus, &batches, &t->batcher);
     status = status ? status : set_schedule(t);
     if (!status && resumes) {
         status = trainer_resume(t);
     } else if (!status) {
-        status = folder_write_config(o->model, &config);
-        status = status ? status : tokenizer_save(t->tokenizer, o->model);
+        status = t->network.kind->write_config(o->model, t->network.model);
+        status = status || !t->tokenizer ? status : tokenizer_save(t->tokenizer, o->model);
     }
     if (!status && o->recipe) {
         status = write_recipe(o);
@@ -258,7 +204,7 @@ void trainer_close(trainer *t) {
     batcher_free(t->batcher);
     optimizer_close(&t->optimizer);
     gradient_step_free(t->step);
-    transformer_free(t->model);
+    network_free(&t->network);
     tokenizer_free(t->tokenizer);
     split_release(&t->train);
     split_release(&t->valid);

@@ -13,24 +13,22 @@ enum {
 
 /* What one thread works with. */
 typedef struct worker {
-    parameters parameters; /* the model's, with the gradients of the part at hand */
-    transformer model;
+    parameters parameters; /* the network's, with the gradients of the part at hand */
     tape tape;
     int32_t *source_offsets, *target_offsets; /* of the part at hand */
     size_t offsets_capacity[2];
 } worker;
 
 struct gradient_step {
-    const transformer *model;
+    network network;
     int parts;
     worker *workers;
     int worker_count;
-    float *blocks[PARTS]; /* gradients; the first is the model's own */
+    float *blocks[PARTS]; /* gradients; the first is the network's own */
 };
 
-static attn_status worker_open(worker *w, const transformer *model) {
-    w->model = *model;
-    w->parameters = model->parameters;
+static attn_status worker_open(worker *w, const network *n) {
+    w->parameters = *n->parameters;
     return tape_open(&w->tape, &w->parameters);
 }
 
@@ -54,7 +52,7 @@ static attn_status need_workers(gradient_step *s, int count) {
     s->workers = more;
     s->worker_count = count;
     for (int i = 0; i < count; i++) {
-        attn_status status = worker_open(&more[i], s->model);
+        attn_status status = worker_open(&more[i], &s->network);
         if (status) {
             s->worker_count = i;
             return status;
@@ -63,17 +61,17 @@ static attn_status need_workers(gradient_step *s, int count) {
     return ATTN_OK;
 }
 
-attn_status gradient_step_open(const transformer *model, gradient_step **made) {
+attn_status gradient_step_open(const network *n, gradient_step **made) {
     gradient_step *s = memory_allocate(1, sizeof *s);
     *made = s;
     if (!s) {
         return ATTN_ERROR_MEMORY;
     }
-    s->model = model;
-    s->parts = model->parameters.size <= LARGEST_MODEL_IN_PARTS ? PARTS : 1;
-    s->blocks[0] = model->parameters.gradients;
+    s->network = *n;
+    s->parts = n->parameters->size <= LARGEST_MODEL_IN_PARTS ? PARTS : 1;
+    s->blocks[0] = n->parameters->gradients;
     for (int i = 1; i < s->parts; i++) {
-        s->blocks[i] = memory_allocate((size_t)model->parameters.size, sizeof(float));
+        s->blocks[i] = memory_allocate((size_t)n->parameters->size, sizeof(float));
         if (!s->blocks[i]) {
             gradient_step_free(s);
             *made = NULL;
@@ -164,13 +162,14 @@ static attn_status run_part(gradient_step *s, worker *w, int part, const batch *
     w->parameters.gradients = s->blocks[part];
     tape_start(&w->tape, 1, task->seed, task->number * PARTS + (uint64_t)part);
     status = status ? status
-                    : transformer_loss(&w->tape, &w->model, &own, task->smoothing, task->divisor, result);
+                    : s->network.kind->loss(&w->tape, s->network.model, &own, task->smoothing, task->divisor,
+                                              result);
     return status ? status : tape_backward(&w->tape);
 }
 
 /* blocks[0] += the others, in order. */
 static void sum_blocks(gradient_step *s) {
-    int64_t size = s->model->parameters.size, count = (size + SUM_BLOCK - 1) / SUM_BLOCK;
+    int64_t size = s->network.parameters->size, count = (size + SUM_BLOCK - 1) / SUM_BLOCK;
 #pragma omp parallel for schedule(dynamic, 8)
     for (int64_t block = 0; block < count; block++) {
         int64_t at = block * SUM_BLOCK, n = size - at < SUM_BLOCK ? size - at : SUM_BLOCK;
@@ -218,7 +217,7 @@ double gradient_step_roof(gradient_step *s) {
 }
 
 size_t gradient_step_memory(const gradient_step *s) {
-    size_t total = (size_t)(s->parts - 1) * (size_t)s->model->parameters.size * sizeof(float);
+    size_t total = (size_t)(s->parts - 1) * (size_t)s->network.parameters->size * sizeof(float);
     for (int i = 0; i < s->worker_count; i++) {
         total += arena_size(s->workers[i].tape.memory);
     }

@@ -7,12 +7,12 @@
 #ifndef ATTN_TRAIN_STEP_H
 #define ATTN_TRAIN_STEP_H
 
-#include "model/transformer.h"
+#include "model/network.h"
 
 typedef struct gradient_step gradient_step;
 
-/* For a model that is trained; it keeps the whole gradient in its parameters' block. */
-attn_status gradient_step_open(const transformer *model, gradient_step **made);
+/* For a network that is trained; it keeps the whole gradient in its parameters' block. */
+attn_status gradient_step_open(const network *n, gradient_step **made);
 void gradient_step_free(gradient_step *s); /* NULL is allowed */
 
 typedef struct gradient_task {

@@ -147,15 +147,15 @@ static attn_status gather_gradients(trainer *t, double *scale, interval *sums) {
             return status;
         }
         divisor = k == 0 ? (double)b.tokens_target : divisor;
-        gradient_task task = {(float)o->label_smoothing, divisor, k > 0, o->seed, number + (uint64_t)k};
-        status = gradient_step_run(t->step, &b, &task, &loss);
+        gradient_task wanted = {(float)o->label_smoothing, divisor, k > 0, o->seed, number + (uint64_t)k};
+        status = gradient_step_run(t->step, &b, &wanted, &loss);
         if (status) {
             return status;
         }
         sums->loss += loss.loss;
         sums->tokens += loss.tokens;
         sums->correct += loss.correct;
-        sums->flops += 3 * transformer_forward_flops(t->model, (int64_t)b.tokens_source, (int64_t)b.tokens_target);
+        sums->flops += 3 * t->network.kind->forward_flops(t->network.model, &b);
     }
     t->epoch = (int64_t)b.epoch + b.last_of_epoch;
     *scale = divisor / (double)sums->tokens;
@@ -255,8 +255,8 @@ attn_status attn_train(const attn_train_options *options) {
     attn_status status = trainer_open(&t);
     if (!status) {
         trainer_log(&t, "model: %lld parameters, vocabulary %d, products in %s, %d threads",
-                    (long long)parameters_count(&t.model->parameters), t.model->config.vocab_size,
-                    t.model->parameters.copies ? "bf16" : "f32", threads_get());
+                    (long long)parameters_count(t.network.parameters), t.network.kind->limits(t.network.model).vocabulary,
+                    t.network.parameters->copies ? "bf16" : "f32", threads_get());
         status = run(&t);
     }
     if (!status && options->average_kept) {

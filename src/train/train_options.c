@@ -1,7 +1,7 @@
 /* The options of a training run: their defaults, their ranges, what excludes what. */
 #include <string.h>
 
-#include "train/trainer.h"
+#include "train/task.h"
 
 enum { FROZEN_ROOM = 5 };
 
@@ -117,6 +117,8 @@ static attn_status check_ranges(const attn_train_options *o) {
                   {"minutes", o->max_minutes, 0, 1e7},
                   {"validate-every", (double)o->validate_every, 0, 1e12},
                   {"valid-bleu-lines", o->valid_bleu_lines, 0, 1e9},
+                  {"task", o->task, 0, ATTN_TASK_TRANSLATE},
+                  {"architecture", o->architecture, 0, ATTN_ARCHITECTURE_TRANSFORMER},
                   {"schedule", o->schedule, 0, ATTN_SCHEDULE_LINEAR},
                   {"optimizer", o->optimizer, 0, ATTN_OPTIMIZER_SGD},
                   {"watch", o->watch, 0, ATTN_WATCH_CHRF},
@@ -162,6 +164,11 @@ static attn_status check_agreement(const attn_train_options *o) {
     }
     if (o->average_kept && o->keep_last == 0) {
         return fail(ATTN_ERROR_ARGUMENT, "average-kept needs keep-last: how many checkpoints to average");
+    }
+    const task *chosen = task_of(o->task);
+    attn_status status = chosen->check ? chosen->check(o) : ATTN_OK;
+    if (status) {
+        return status;
     }
     const char *frozen[FROZEN_ROOM];
     return train_options_frozen(o, frozen);

@@ -9,16 +9,19 @@
 #include "data/batch.h"
 #include "data/corpus.h"
 #include "data/tokenizer.h"
-#include "model/transformer.h"
+#include "model/network.h"
 #include "train/board.h"
 #include "train/journal.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
 #include "train/step.h"
 
-/* One split: its text, for BLEU, and its ids. */
+typedef struct task task; /* task.h */
+
+/* One split: its text, which is pairs or lines as the task has it, and its ids. */
 typedef struct split {
     parallel_text text;
+    text_lines lines;
     corpus corpus;
     int present;
 } split;
@@ -38,10 +41,11 @@ typedef struct interval {
 
 typedef struct trainer {
     const attn_train_options *options;
-    tokenizer *tokenizer;
+    const task *task;
+    tokenizer *tokenizer;  /* NULL for a task without text */
     split train, valid, test;
     uint64_t data_hash; /* of the training ids: a resumed run must see the same */
-    transformer *model;
+    network network;
     gradient_step *step;
     const char *frozen[5]; /* the optimizer's settings point here */
     optimizer optimizer;
@@ -77,11 +81,13 @@ void trainer_close(trainer *t);
 
 /* --- corpora.c --- */
 
-/* Reads the three splits' texts; holds out a share of the training pairs where no
- * validation is given. */
-attn_status trainer_read_texts(trainer *t);
-/* Encodes them with the trainer's tokenizer. */
+/* Encodes the splits that are present, and hashes the training ids. */
 attn_status trainer_encode_texts(trainer *t);
+/* How many of `all` pieces of text are held out by the options' valid_share. */
+size_t held_out_count(const attn_train_options *o, size_t all);
+/* 1 if piece i of `all` is one of `count` that the seed draws to be held out; called for
+ * i = 0, 1, .. in order, `taken`: how many were so far. */
+int held_out(const trainer *t, size_t i, size_t all, size_t count, size_t taken);
 void split_release(split *s);
 
 /* --- checkpoint.c --- */
@@ -119,16 +125,15 @@ attn_status average_folders(const char *const *models, size_t count, const char 
 
 /* --- validate.c --- */
 
-/* Measures the validation pairs with the weights that are published: loss and token
- * accuracy of all, BLEU and chrF of the first o->valid_bleu_lines by greedy search. Tells
+/* Measures the validation split with the weights that are published, by the task. Tells
  * the callback and the journal, and adds to the history. */
 attn_status trainer_validate(trainer *t);
-/* The same of the test pairs, without translations; not in the history. */
+/* The same of the test split, in short; not in the history. */
 attn_status trainer_test(trainer *t);
 
-/* The model with the weights that are published (their moving average if there is
- * one), f32 and not trained; shares memory with t->model. */
-transformer trainer_published(const trainer *t);
+/* The weights that are published (their moving average if there is one), f32 and not
+ * trained; shares memory with the network's. */
+parameters trainer_published(const trainer *t);
 
 double trainer_seconds(const trainer *t); /* trained in all, measuring and saving included */
 double trainer_seconds_busy(const trainer *t); /* of this part, without them */

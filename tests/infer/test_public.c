@@ -37,7 +37,7 @@ static int make_folder(void **state) {
     config.encoder_attention_heads = config.decoder_attention_heads = 4;
     config.encoder_ffn_dim = config.decoder_ffn_dim = 64;
     config.max_position_embeddings = 40;
-    if (transformer_new(&config, (transformer_purpose){0, ELEMENT_F32}, &model)) {
+    if (transformer_new(&config, (network_purpose){0, ELEMENT_F32}, &model)) {
         return -1;
     }
     transformer_initialize(model, 3);
@@ -45,7 +45,7 @@ static int make_folder(void **state) {
         parameter_values(&model->parameters, model->logits_bias)[i] = 2 * random_normal(9, (uint64_t)i);
     }
     parameter_values(&model->parameters, model->logits_bias)[config.eos_token_id] = 3;
-    folder_tensor *tensors = transformer_tensors(model, model->parameters.values);
+    folder_tensor *tensors = network_tensors(&model->parameters, model->parameters.values);
     int failed = folder_write_config(folder, &config) || tokenizer_save(t, folder) ||
                  folder_write_weights(folder, tensors, model->parameters.count, NULL, 0);
     memory_free(tensors);

@@ -71,7 +71,7 @@ static void check_case(searcher *s, const double *head, int count, FILE *file) {
 static void translations_and_scores_equal_those_of_transformers(void **state) {
     (void)state;
     transformer *model;
-    assert_int_equal(transformer_load(FOLDER, (transformer_purpose){0, ELEMENT_F32}, &model), ATTN_OK);
+    assert_int_equal(transformer_load(FOLDER, (network_purpose){0, ELEMENT_F32}, &model), ATTN_OK);
     FILE *file = fopen(TEST_VECTORS "/generation.txt", "r");
     assert_non_null(file);
     char line[4096];
@@ -104,7 +104,7 @@ static transformer *random_model(int vocabulary, int width, int layers, float en
     config.encoder_attention_heads = config.decoder_attention_heads = 4;
     config.encoder_ffn_dim = config.decoder_ffn_dim = 2 * width;
     config.max_position_embeddings = 64;
-    if (transformer_new(&config, (transformer_purpose){0, ELEMENT_F32}, &model)) {
+    if (transformer_new(&config, (network_purpose){0, ELEMENT_F32}, &model)) {
         fail_msg("%s", attn_last_error());
     }
     transformer_initialize(model, 11);

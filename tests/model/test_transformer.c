@@ -32,7 +32,7 @@ static const void *vector_of(const fixture *f, const char *name) {
 
 static void open_fixture(fixture *f, element_type type) {
     assert_int_equal(safetensors_open(FOLDER "/expected.safetensors", &f->expected), ATTN_OK);
-    if (transformer_load(FOLDER, (transformer_purpose){1, type}, &f->model)) {
+    if (transformer_load(FOLDER, (network_purpose){1, type}, &f->model)) {
         fail_msg("%s", attn_last_error());
     }
     assert_int_equal(tape_open(&f->tape, &f->model->parameters), ATTN_OK);
@@ -132,7 +132,7 @@ static void gradients_equal_pytorch(void **state) {
 /* Activations and products of 8 bits: the error of a sum of roundings of 2^-9. */
 static void bf16_gradients_are_near_pytorch(void **state) {
     (void)state;
-    if (transformer_best_type() != ELEMENT_BF16) {
+    if (network_best_type() != ELEMENT_BF16) {
         skip();
     }
     check_gradients(ELEMENT_BF16, 0.1);
@@ -194,7 +194,7 @@ static void probed_weights_equal_pytorch(void **state) {
 
 static void gradients_have_the_same_bits_for_any_threads(void **state) {
     (void)state;
-    for (int type = 0; type <= (transformer_best_type() == ELEMENT_BF16); type++) {
+    for (int type = 0; type <= (network_best_type() == ELEMENT_BF16); type++) {
         float *first = NULL;
         for (int threads = 1; threads <= 4; threads++) {
             fixture f;
