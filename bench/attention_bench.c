@@ -332,6 +332,9 @@ int main(int argc, char **argv) {
             } else if (strcmp(argv[i], "decode") == 0) {
                 named++;
                 decode_row((attn_dtype)dtype, seconds, read_bandwidth(seconds));
+                if (dtype == ATTN_BF16) {
+                    decode_row(ATTN_I8, seconds, read_bandwidth(seconds));
+                }
             }
         }
         for (int i = 0; i < CASE_COUNT && !named && (types & (1 << dtype)); i++) {

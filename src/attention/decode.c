@@ -1,9 +1,10 @@
 /* Decoding: a few queries of each sequence against a long cache of keys and values.
  * Reading the cache once is all the time there is to lose, so rows are used where they
- * lie, all heads of DECODE_KEYS tokens before the next tokens (they share pages), and the
- * keys are cut into parts of PART_KEYS that different threads may take:
- * each part leaves a maximum, a sum and an unfinished output, which are then added up
- * in order (split over keys: Dao et al., "Flash-Decoding", 2023). */
+ * lie, token by token with all of its heads, and the keys are cut into parts of PART_KEYS
+ * that different threads may take: each part leaves a maximum, a sum and an unfinished
+ * output, which are then added up in order (split over keys: Dao et al., "Flash-Decoding",
+ * 2023). Rows of a part are numbered head by head: row h * rows + r is row r of
+ * key/value head h. */
 #include <math.h>
 #include <string.h>
 
@@ -11,7 +12,7 @@
 #include "attention/reference.h"
 #include "base/threads.h"
 
-enum { PART_KEYS = 256, DECODE_KEYS = 32, MOST_QUERIES = 16 };
+enum { PART_KEYS = 256, LD_SCORES = PART_KEYS + 16, MOST_QUERIES = 16 };
 
 typedef struct decode_call {
     attention_arrays arrays;
@@ -21,19 +22,21 @@ typedef struct decode_call {
     size_t scratch_size, partial_size;
 } decode_call;
 
-/* What a part leaves for the rows of its head. */
+/* What a part leaves, all rows. */
 typedef struct partial {
     float *maximum, *sum, *output;
 } partial;
 
+/* All rows of a part. */
 typedef struct decode_scratch {
-    float *q, *scores; /* q: of all heads */
+    float *q, *scores;
     score_row *rows;
-    row_tile *tiles;
+    float *k_scales, *v_scales; /* [kv_heads][LD_SCORES] */
+    const void **k, **v;        /* where the first head's rows lie */
 } decode_scratch;
 
 static int64_t most_rows(const work_plan *plan) {
-    return plan->size.most_queries * plan->group;
+    return plan->size.most_queries * plan->problem->heads;
 }
 
 static int64_t most_parts(const work_plan *plan) {
@@ -43,11 +46,14 @@ static int64_t most_parts(const work_plan *plan) {
 
 static size_t lay_out(const work_plan *plan, void *base, decode_scratch *s) {
     scratch_cursor at = {.base = base};
-    const size_t rows = (size_t)most_rows(plan);
-    s->q = scratch_take(&at, rows * (size_t)(plan->ldq * plan->problem->kv_heads), sizeof(float));
-    s->scores = scratch_take(&at, rows * DECODE_KEYS, sizeof(float));
+    const size_t rows = (size_t)most_rows(plan), scales = (size_t)plan->problem->kv_heads * LD_SCORES;
+    s->q = scratch_take(&at, rows * (size_t)plan->ldq, sizeof(float));
+    s->scores = scratch_take(&at, rows * LD_SCORES, sizeof(float));
     s->rows = scratch_take(&at, rows, sizeof(score_row));
-    s->tiles = scratch_take(&at, rows, sizeof(row_tile));
+    s->k_scales = scratch_take(&at, scales, sizeof(float));
+    s->v_scales = scratch_take(&at, scales, sizeof(float));
+    s->k = scratch_take(&at, PART_KEYS, sizeof(void *));
+    s->v = scratch_take(&at, PART_KEYS, sizeof(void *));
     return at.used;
 }
 
@@ -61,9 +67,9 @@ static size_t lay_out_partial(const work_plan *plan, void *base, partial *part) 
 }
 
 static partial partial_of(const work_plan *plan, const decode_call *call, int64_t sequence,
-                          int64_t kv_head, int64_t number) {
+                          int64_t number) {
     partial part;
-    const int64_t index = (sequence * plan->problem->kv_heads + kv_head) * call->parts + number;
+    const int64_t index = sequence * call->parts + number;
     lay_out_partial(plan, call->partials + (size_t)index * call->partial_size, &part);
     return part;
 }
@@ -91,227 +97,234 @@ float cache_scale(const attn_attention_cache *cache, const float *scales, attn_s
     return *(const float *)cache_row(&as_f32, scales, strides, sequence, j, head);
 }
 
-static void load_queries(const work_plan *plan, const work_task *task, const attention_arrays *a,
-                         decode_scratch *s, partial *part) {
+/* A part of a sequence's keys at work. */
+typedef struct decode_part {
+    work_task task; /* of all heads; kv_head where one is meant */
+    int64_t first;  /* key */
+    int keys;
+    decode_scratch scratch;
+    partial result;
+} decode_part;
+
+/* Queries, and what each row sees. Returns the keys that any of them sees, *low .. *high. */
+static void load_queries(const work_plan *plan, const attention_arrays *a, decode_part *part, int *low,
+                         int *high) {
     const problem_t *p = plan->problem;
-    for (int64_t r = 0; r < task->count; r++) {
-        const int64_t i = r / plan->group, head = task->kv_head * plan->group + r % plan->group;
-        const void *source = query_row(p, &task->sequence, a->q, p->q, i, head);
-        const int32_t position = (int32_t)(i + task->sequence.shift);
-        load_rows(plan, &source, 1, (int)p->d, s->q + r * plan->ldq, plan->ldq, ROW_QUERY, &position);
-        part->maximum[r] = -INFINITY;
-        part->sum[r] = 0;
+    decode_scratch *s = &part->scratch;
+    *low = part->keys;
+    *high = 0;
+    for (int64_t r = 0; r < part->task.count; r++) {
+        const int64_t i = r / plan->group;
+        const int32_t position = (int32_t)(i + part->task.sequence.shift);
+        int64_t from, to;
+        problem_visible(p, &part->task.sequence, i, &from, &to);
+        for (int64_t h = 0; h < p->kv_heads; h++) {
+            const int64_t n = h * part->task.count + r;
+            const void *source = query_row(p, &part->task.sequence, a->q, p->q, i,
+                                           h * plan->group + r % plan->group);
+            load_rows(plan, &source, 1, (int)p->d, s->q + n * plan->ldq, plan->ldq, ROW_QUERY, &position);
+            part->task.kv_head = h;
+            fill_score_row(plan, &part->task, r, from, to, part->first, part->keys, s->rows + n);
+            part->result.maximum[n] = -INFINITY;
+            part->result.sum[n] = 0;
+        }
+        if (s->rows[r].low < s->rows[r].high) {
+            *low = s->rows[r].low < *low ? s->rows[r].low : *low;
+            *high = s->rows[r].high > *high ? s->rows[r].high : *high;
+        }
     }
-    memset(part->output, 0, (size_t)(task->count * plan->ldv) * sizeof(float));
+    memset(part->result.output, 0, (size_t)(part->task.count * p->kv_heads * plan->ldv) * sizeof(float));
 }
 
-/* Where the rows of a block lie. */
-typedef struct block_rows {
-    const void *k[DECODE_KEYS], *v[DECODE_KEYS];
-} block_rows;
-
-static void find_rows(const work_task *task, const attn_attention_cache *c, int64_t first, int keys,
-                      block_rows *rows) {
-    for (int j = 0; j < DECODE_KEYS; j++) {
-        rows->k[j] = j >= keys ? NULL
-                               : cache_row(c, c->k, c->k_strides, task->sequence.index, first + j,
-                                           task->kv_head);
-        rows->v[j] = j >= keys ? NULL
-                               : cache_row(c, c->v, c->v_strides, task->sequence.index, first + j,
-                                           task->kv_head);
+/* Where the rows of keys low .. high of the part lie, and their scales. */
+static void find_rows(const work_plan *plan, const attn_attention_cache *c, int low, int high,
+                      decode_part *part) {
+    const int64_t sequence = part->task.sequence.index;
+    decode_scratch *s = &part->scratch;
+    for (int j = low; j < high; j++) {
+        s->k[j] = cache_row(c, c->k, c->k_strides, sequence, part->first + j, 0);
+        s->v[j] = cache_row(c, c->v, c->v_strides, sequence, part->first + j, 0);
+        for (int64_t h = 0; h < plan->problem->kv_heads && c->dtype == ATTN_I8; h++) {
+            s->k_scales[h * LD_SCORES + j] =
+                cache_scale(c, c->k_scales, c->k_scale_strides, sequence, part->first + j, h);
+            s->v_scales[h * LD_SCORES + j] =
+                cache_scale(c, c->v_scales, c->v_scale_strides, sequence, part->first + j, h);
+        }
     }
 }
 
-/* Scores of a block of keys, read where they lie; the values are asked for meanwhile. */
-static void score_block(const work_plan *plan, const work_task *task, const attn_attention_cache *c,
-                        int64_t first, int keys, const block_rows *block, decode_scratch *s) {
-    const problem_t *p = plan->problem;
-    const void *const *rows = block->k;
-    plan->tile->cache_scores(c->dtype, s->q, plan->ldq, (int)task->count, rows, keys, (int)p->d,
-                             s->scores, DECODE_KEYS, block->v,
-                             (int)(p->d_v * dtype_size(c->dtype)));
-    if (p->score == ATTN_SCORE_COSINE) {
-        for (int j = 0; j < keys; j++) {
-            float one[256 + 16] = {0};
-            for (int64_t e = 0; e < p->d; e++) {
-                uint16_t half;
-                uint32_t bits;
-                switch (c->dtype) {
-                case ATTN_F32:
-                    memcpy(one + e, (const float *)rows[j] + e, sizeof(float));
-                    break;
-                case ATTN_BF16:
-                    memcpy(&half, (const uint16_t *)rows[j] + e, sizeof half);
-                    bits = (uint32_t)half << 16;
-                    memcpy(one + e, &bits, sizeof bits);
-                    break;
-                case ATTN_I8:
-                    one[e] = ((const int8_t *)rows[j])[e];
-                    break;
+/* Keys low .. high of a part, as the kernels take them. */
+static cache_block block_of(const work_plan *plan, const attn_attention_cache *c, const decode_part *part,
+                            int values, int low, int high) {
+    const decode_scratch *s = &part->scratch;
+    const attn_strides strides = values ? c->v_strides : c->k_strides;
+    const float *scales = values ? s->v_scales : s->k_scales;
+    return (cache_block){.dtype = c->dtype, .token = (values ? s->v : s->k) + low, .count = high - low,
+                         .head_bytes = strides.head * dtype_size(c->dtype),
+                         .heads = (int)plan->problem->kv_heads, .rows = (int)part->task.count,
+                         .width = (int)(values ? plan->problem->d_v : plan->problem->d),
+                         .scales = c->dtype == ATTN_I8 ? scales + low : NULL};
+}
+
+static void widen(attn_dtype dtype, const void *row, int64_t width, float *out) {
+    for (int64_t e = 0; e < width; e++) {
+        uint32_t bits;
+        switch (dtype) {
+        case ATTN_F32:
+            out[e] = ((const float *)row)[e];
+            break;
+        case ATTN_BF16:
+            bits = (uint32_t)((const uint16_t *)row)[e] << 16;
+            memcpy(out + e, &bits, sizeof bits);
+            break;
+        case ATTN_I8:
+            out[e] = ((const int8_t *)row)[e];
+            break;
+        }
+    }
+}
+
+/* Cosine scores: instead of its scale, a key has one over its length. */
+static void find_lengths(const work_plan *plan, const attn_attention_cache *c, int low, int high,
+                         decode_part *part) {
+    const int64_t width = plan->problem->d, head_bytes = c->k_strides.head * dtype_size(c->dtype);
+    for (int j = low; j < high; j++) {
+        for (int64_t h = 0; h < plan->problem->kv_heads; h++) {
+            float row[256 + 16] = {0};
+            widen(c->dtype, (const char *)part->scratch.k[j] + h * head_bytes, width, row);
+            const float squared = plan->tile->dot(row, row, (int)width);
+            part->scratch.k_scales[h * LD_SCORES + j] = squared == 0 ? 0 : 1.0f / sqrtf(squared);
+        }
+    }
+}
+
+/* Adds values so that rows leave out keys of weight 0: a hidden value that is not finite
+ * stays out. */
+static void add_values_carefully(const work_plan *plan, const cache_block *values, float *weights,
+                                 float *output) {
+    for (int64_t n = 0; n < (int64_t)values->heads * values->rows; n++) {
+        const int64_t head = n / values->rows;
+        for (int j = 0; j < values->count; j++) {
+            if (weights[n * LD_SCORES + j] != 0) {
+                const void *token = (const char *)values->token[j] + head * values->head_bytes;
+                cache_block one = *values;
+                float scale[16] = {0}, weight[16] = {weights[n * LD_SCORES + j]};
+                one.token = &token;
+                one.count = one.heads = one.rows = 1;
+                if (values->scales) {
+                    scale[0] = values->scales[head * LD_SCORES + j];
+                    one.scales = scale;
                 }
-            }
-            const float squared = plan->tile->dot(one, one, (int)p->d);
-            const float factor = squared == 0 ? 0 : 1.0f / sqrtf(squared);
-            for (int64_t r = 0; r < task->count; r++) {
-                s->scores[r * DECODE_KEYS + j] *= factor;
-            }
-        }
-    } else if (c->dtype == ATTN_I8) {
-        for (int j = 0; j < keys; j++) {
-            const float scale = cache_scale(c, c->k_scales, c->k_scale_strides,
-                                            task->sequence.index, first + j, task->kv_head);
-            for (int64_t r = 0; r < task->count; r++) {
-                s->scores[r * DECODE_KEYS + j] *= scale;
+                plan->tile->cache_values(&one, weight, LD_SCORES, output + n * plan->ldv, plan->ldv);
             }
         }
     }
 }
 
-/* Adds the block's values. With `careful`, rows leave out keys of weight 0, so that a
- * hidden value that is not finite stays out. */
-static void add_values(const work_plan *plan, const work_task *task, const attn_attention_cache *c,
-                       int64_t first, int keys, int careful, const block_rows *block,
-                       const block_rows *next, decode_scratch *s, partial *part) {
-    const int width = (int)plan->problem->d_v;
-    const void *const *rows = block->v;
-    for (int j = 0; j < keys; j++) {
-        if (c->dtype == ATTN_I8) {
-            const float scale = cache_scale(c, c->v_scales, c->v_scale_strides,
-                                            task->sequence.index, first + j, task->kv_head);
-            for (int64_t r = 0; r < task->count; r++) {
-                s->scores[r * DECODE_KEYS + j] *= scale;
-            }
-        }
-    }
-    if (!careful) {
-        plan->tile->cache_values(c->dtype, s->scores, DECODE_KEYS, (int)task->count, rows, keys, width,
-                                 part->output, plan->ldv, next->k,
-                                 (int)(plan->problem->d * dtype_size(c->dtype)));
+static void score_run(const work_plan *plan, const cache_block *keys, float *scores, float *q) {
+    plan->tile->cache_scores(keys, q, plan->ldq, scores, LD_SCORES);
+}
+
+static void add_run(const work_plan *plan, const cache_block *values, float *weights, float *output) {
+    plan->tile->cache_values(values, weights, LD_SCORES, output, plan->ldv);
+}
+
+/* Works on all heads of a block at once where a token's heads lie together, else head by
+ * head, which then is the order in which rows are adjacent. */
+static void each_run(const work_plan *plan, cache_block *block,
+                     void (*work)(const work_plan *, const cache_block *, float *, float *),
+                     float *scores, float *rows, int64_t ld) {
+    const int64_t bytes = block->width * dtype_size(block->dtype);
+    if (block->head_bytes >= bytes && block->head_bytes <= 2 * bytes) {
+        work(plan, block, scores, rows);
         return;
     }
-    for (int64_t r = 0; r < task->count; r++) {
-        for (int j = 0; j < keys; j++) {
-            if (s->scores[r * DECODE_KEYS + j] != 0) {
-                plan->tile->cache_values(c->dtype, s->scores + r * DECODE_KEYS + j, DECODE_KEYS, 1,
-                                         rows + j, 1, width, part->output + r * plan->ldv, plan->ldv,
-                                         NULL, 0);
-            }
+    cache_block one = *block;
+    one.heads = 1;
+    one.then = NULL;
+    for (int h = 0; h < block->heads; h++) {
+        work(plan, &one, scores + (int64_t)h * block->rows * LD_SCORES, rows + (int64_t)h * block->rows * ld);
+        for (int j = 0; j < block->count; j++) {
+            block->token[j] = (const char *)block->token[j] + block->head_bytes;
         }
+        one.scales = one.scales ? one.scales + LD_SCORES : NULL;
     }
 }
 
-/* A block of keys for one head. */
-static void decode_block(const work_plan *plan, const work_task *task, const attention_arrays *a,
-                         int64_t first, int keys, int careful, const block_rows *block,
-                         const block_rows *next, decode_scratch *s, partial *part) {
-    for (int64_t r = 0; r < task->count; r++) {
-        int64_t low, high;
-        problem_visible(plan->problem, &task->sequence, r / plan->group, &low, &high);
-        fill_score_row(plan, task, r, low, high, first, keys, s->rows + r);
-    }
-    const int tiles = cut_tiles(s->rows, (int)task->count, s->tiles);
-    if (tiles == 0) {
+static void run_heads(const work_plan *plan, const attention_arrays *a, int careful, decode_part *part) {
+    const problem_t *p = plan->problem;
+    const attn_attention_cache *c = a->cache;
+    decode_scratch *s = &part->scratch;
+    int low, high;
+    load_queries(plan, a, part, &low, &high);
+    if (low >= high) {
         return;
     }
-    memset(s->scores, 0, (size_t)task->count * DECODE_KEYS * sizeof(float));
-    score_block(plan, task, a->cache, first, keys, block, s);
-    /* whole rows, so that what lies outside every tile's range becomes 0 as well */
-    for (int t = 0; t < tiles; t++) {
-        s->tiles[t].low = 0;
-        s->tiles[t].high = keys;
+    /* whole vectors of the bits that a row has wherever its keys begin */
+    low = low / 16 * 16;
+    find_rows(plan, c, low, high, part);
+    cache_block keys = block_of(plan, c, part, 0, low, high), values = block_of(plan, c, part, 1, low, high);
+    if (p->score == ATTN_SCORE_COSINE) {
+        find_lengths(plan, c, low, high, part);
+        keys.scales = s->k_scales + low;
     }
-    for (int64_t r = 0; r < task->count; r++) {
-        if (s->rows[r].low >= s->rows[r].high) {
-            memset(s->scores + r * DECODE_KEYS, 0, DECODE_KEYS * sizeof(float));
-        }
-    }
-    const int columns = (int)(plan->problem->d_v + plan->tile->vector - 1) / plan->tile->vector *
-                        plan->tile->vector;
-    plan->tile->softmax(s->tiles, tiles, s->rows, &plan->rule, first, s->scores, DECODE_KEYS,
-                        part->maximum, part->sum, part->output, plan->ldv, columns);
-    add_values(plan, task, a->cache, first, keys, careful, block, next, s, part);
-}
-
-static int keys_from(int64_t first, int64_t to) {
-    return (int)(to - first < 0 ? 0 : to - first < DECODE_KEYS ? to - first : DECODE_KEYS);
-}
-
-/* Keys from .. to of one sequence, all heads. */
-static void decode_part(const work_plan *plan, const decode_call *call, work_task *task,
-                        int64_t number, int careful, decode_scratch *all) {
-    const attention_arrays *a = &call->arrays;
-    const int64_t heads = plan->problem->kv_heads, from = number * PART_KEYS;
-    const int64_t length = task->sequence.length;
-    const int64_t to = from + PART_KEYS < length ? from + PART_KEYS : length;
-    const size_t head_q = (size_t)(most_rows(plan) * plan->ldq);
-    block_rows rows[2];
-    int turn = 0;
-    for (int64_t h = 0; h < heads; h++) {
-        decode_scratch s = *all;
-        partial part = partial_of(plan, call, task->sequence.index, h, number);
-        s.q += (size_t)h * head_q;
-        task->kv_head = h;
-        load_queries(plan, task, a, &s, &part);
-    }
-    task->kv_head = 0;
-    find_rows(task, a->cache, from, keys_from(from, to), &rows[turn]);
-    for (int64_t first = from; first < to; first += DECODE_KEYS) {
-        for (int64_t h = 0; h < heads; h++, turn ^= 1) {
-            decode_scratch s = *all;
-            partial part = partial_of(plan, call, task->sequence.index, h, number);
-            const int64_t then = h + 1 < heads ? first : first + DECODE_KEYS;
-            s.q += (size_t)h * head_q;
-            task->kv_head = h + 1 < heads ? h + 1 : 0;
-            find_rows(task, a->cache, then, keys_from(then, length), &rows[turn ^ 1]);
-            task->kv_head = h;
-            decode_block(plan, task, a, first, keys_from(first, to), careful, &rows[turn],
-                         &rows[turn ^ 1], &s, &part);
-        }
+    keys.then = &values;
+    each_run(plan, &keys, score_run, s->scores + low, s->q, plan->ldq);
+    const row_tile all = {.first = 0, .count = (int)(part->task.count * p->kv_heads), .low = low, .high = high};
+    const int vector = plan->tile->vector, columns = (int)(p->d_v + vector - 1) / vector * vector;
+    plan->tile->softmax(&all, 1, s->rows, &plan->rule, part->first, s->scores, LD_SCORES,
+                        part->result.maximum, part->result.sum, part->result.output, plan->ldv, columns);
+    if (careful) {
+        add_values_carefully(plan, &values, s->scores + low, part->result.output);
+    } else {
+        each_run(plan, &values, add_run, s->scores + low, part->result.output, plan->ldv);
     }
 }
 
-static int part_finite(const work_plan *plan, const work_task *task, const partial *part) {
+static int part_finite(const work_plan *plan, const decode_part *part) {
     float test = 0;
-    for (int64_t n = 0; n < task->count * plan->ldv; n++) {
-        test += part->output[n] * 0.0f;
+    for (int64_t n = 0; n < part->task.count * plan->problem->kv_heads * plan->ldv; n++) {
+        test += part->result.output[n] * 0.0f;
     }
     return test == 0;
 }
 
-/* Adds the parts of a sequence and head up in order and writes the result. */
+/* Maximum, sum and output of row n over its parts, added up in order. */
+static float combine_row(const work_plan *plan, const decode_call *call, int64_t sequence, int64_t n,
+                         int64_t parts, float sink, float *sum, float *output) {
+    const float unit = plan->rule.modified ? 1.0f : 0.693147181f; /* maxima to natural ones */
+    float most = sink;
+    for (int64_t part = 0; part < parts; part++) {
+        const float m = partial_of(plan, call, sequence, part).maximum[n] * unit;
+        most = m > most ? m : most;
+    }
+    *sum = sink > -INFINITY ? expf(sink - most) : 0;
+    for (int64_t number = 0; number < parts; number++) {
+        const partial part = partial_of(plan, call, sequence, number);
+        if (part.maximum[n] == -INFINITY && part.sum[n] == 0) {
+            continue;
+        }
+        /* a part of scores that are no numbers has no maximum but a sum */
+        const float m = part.maximum[n] * unit;
+        const float factor = m == most || most == -INFINITY ? 1.0f : expf(m - most);
+        *sum += part.sum[n] * factor;
+        for (int64_t c = 0; c < plan->ldv; c++) {
+            output[c] += part.output[n * plan->ldv + c] * factor;
+        }
+    }
+    return most;
+}
+
+/* Writes the results of a sequence and head. */
 static void combine(const work_plan *plan, const work_task *task, const decode_call *call,
                     int64_t parts) {
     const problem_t *p = plan->problem;
-    const float unit = plan->rule.modified ? 1.0f : 0.693147181f; /* maxima to natural ones */
     for (int64_t r = 0; r < task->count; r++) {
         const int64_t i = r / plan->group, head = task->kv_head * plan->group + r % plan->group;
-        float most = p->sinks ? p->sinks[head] : -INFINITY;
-        float output[256 + 16] = {0}, sum;
-        for (int64_t n = 0; n < parts; n++) {
-            const partial part = partial_of(plan, call, task->sequence.index, task->kv_head, n);
-            const float m = part.maximum[r] * unit;
-            most = m > most ? m : most;
-        }
-        sum = p->sinks && most > -INFINITY ? expf(p->sinks[head] - most) : 0;
-        for (int64_t n = 0; n < parts && most > -INFINITY; n++) {
-            const partial part = partial_of(plan, call, task->sequence.index, task->kv_head, n);
-            const float factor = expf(part.maximum[r] * unit - most);
-            if (part.maximum[r] == -INFINITY && part.sum[r] == 0) {
-                continue;
-            }
-            sum += part.sum[r] * factor;
-            for (int64_t c = 0; c < p->d_v; c++) {
-                output[c] += part.output[r * plan->ldv + c] * factor;
-            }
-        }
-        /* a part of scores that are no numbers has no maximum but a sum */
-        for (int64_t n = 0; n < parts && most == -INFINITY; n++) {
-            const partial part = partial_of(plan, call, task->sequence.index, task->kv_head, n);
-            sum += part.sum[r];
-            for (int64_t c = 0; c < p->d_v; c++) {
-                output[c] += part.output[r * plan->ldv + c];
-            }
-        }
+        float output[256 + 16], sum;
+        memset(output, 0, (size_t)plan->ldv * sizeof(float));
+        const float most = combine_row(plan, call, task->sequence.index, task->kv_head * task->count + r,
+                                       parts, p->sinks ? p->sinks[head] : -INFINITY, &sum, output);
         void *target = (void *)(uintptr_t)query_row(p, &task->sequence, call->arrays.out, p->o, i, head);
         (p->dtype == ATTN_F32 ? plan->tile->store_f32 : plan->tile->store_bf16)(
             output, sum == 0 ? 0.0f : 1.0f / sum, (int)p->d_v, target);
@@ -332,25 +345,21 @@ static work_task head_task(const work_plan *plan, int64_t number) {
 /* Part `number` of all parts of all sequences. */
 static void run_part(const work_plan *plan, const decode_call *call, int64_t number, char *scratch) {
     const int64_t heads = plan->problem->kv_heads, n = number % call->parts;
-    work_task task = head_task(plan, number / call->parts * heads);
-    const int64_t length = task.sequence.length;
-    if (n * PART_KEYS >= length && n > 0) {
+    decode_part part = {.task = head_task(plan, number / call->parts * heads), .first = n * PART_KEYS};
+    const int64_t length = part.task.sequence.length, left = length - part.first;
+    if (left <= 0 && n > 0) {
         return;
     }
-    decode_scratch s;
-    lay_out(plan, scratch, &s);
-    decode_part(plan, call, &task, n, 0, &s);
-    int finite = 1;
-    for (int64_t h = 0; h < heads && plan->hides; h++) {
-        partial part = partial_of(plan, call, task.sequence.index, h, n);
-        finite &= part_finite(plan, &task, &part);
-    }
-    if (!finite) {
-        decode_part(plan, call, &task, n, 1, &s);
+    part.keys = (int)(left < PART_KEYS ? left : PART_KEYS);
+    part.result = partial_of(plan, call, part.task.sequence.index, n);
+    lay_out(plan, scratch, &part.scratch);
+    run_heads(plan, &call->arrays, 0, &part);
+    if (plan->hides && !part_finite(plan, &part)) {
+        run_heads(plan, &call->arrays, 1, &part);
     }
     for (int64_t h = 0; h < heads && length <= PART_KEYS; h++) {
-        task.kv_head = h;
-        combine(plan, &task, call, 1);
+        part.task.kv_head = h;
+        combine(plan, &part.task, call, 1);
     }
 }
 
@@ -373,8 +382,7 @@ static void run_all(const work_plan *plan, const decode_call *call, int threads)
 
 static size_t partials_size(const work_plan *plan) {
     partial part;
-    return lay_out_partial(plan, NULL, &part) *
-           (size_t)(plan->problem->sequences * plan->problem->kv_heads * most_parts(plan));
+    return lay_out_partial(plan, NULL, &part) * (size_t)(plan->problem->sequences * most_parts(plan));
 }
 
 size_t decode_workspace(const work_plan *plan) {

@@ -39,6 +39,18 @@ typedef struct score_row {
     dropout_row keys;
 } score_row;
 
+/* A run of a cache's tokens, keys or values, as they lie there. */
+typedef struct cache_block {
+    attn_dtype dtype;         /* f32, bf16 or int8 */
+    const void **token;       /* where the first head's row of each token lies */
+    int count;                /* tokens */
+    int64_t head_bytes;       /* from a head's row to the next one's */
+    int heads, rows;          /* rows: queries of a head */
+    int width;                /* of a row, in elements */
+    const float *scales;      /* [heads][ld], NULL: none */
+    const struct cache_block *then; /* what will be read next, or NULL */
+} cache_block;
+
 /* What is the same for all rows of a problem. */
 typedef struct score_rule {
     float scale;         /* s = scale * product */
@@ -119,16 +131,14 @@ typedef struct tile_kernels {
     void (*weights)(const row_tile *tiles, int tiles_count, const score_row *rows,
                     const score_rule *rule, float *scores, int64_t ld, const float *log_sum_exp);
 
-    /* Decoding: rows of a cache as they lie there (f32, bf16 or int8 by dtype). Scores
-     * [rows][count] of queries [rows][ldq], padded with zeros, and the weighted sums of
-     * values added to output [rows][ldo]. ahead: `count` rows of ahead_bytes that will be
-     * read next, asked for one by one meanwhile; entries may be NULL. */
-    void (*cache_scores)(attn_dtype dtype, const float *q, int64_t ldq, int rows,
-                         const void *const *keys, int count, int width, float *scores, int64_t ld,
-                         const void *const *ahead, int ahead_bytes);
-    void (*cache_values)(attn_dtype dtype, const float *weights, int64_t ld, int rows,
-                         const void *const *values, int count, int width, float *output,
-                         int64_t ldo, const void *const *ahead, int ahead_bytes);
+    /* Decoding: scores [heads * rows][ld] of queries [heads * rows][ldq], padded with zeros,
+     * against a block of keys: whole vectors are written, what stands behind the keys means
+     * nothing. And the sums of a block's values, weighted, added to output
+     * [heads * rows][ldo]; with scales, `weights` are multiplied by them in place. */
+    void (*cache_scores)(const cache_block *block, const float *q, int64_t ldq, float *scores,
+                         int64_t ld);
+    void (*cache_values)(const cache_block *block, float *weights, int64_t ld, float *output,
+                         int64_t ldo);
 
     /* Additive scores: s[row][j] = sum over c of v[c] tanh(a[row][c] + u[c][j]) in the
      * tiles' columns, whole vectors. And from d_s their gradients, added: d_a[row][c],

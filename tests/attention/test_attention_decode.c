@@ -15,6 +15,7 @@ typedef struct decode_case {
     int queries, page_size; /* 0: contiguous */
     attn_dtype dtype;
     int masks;
+    int head_major; /* contiguous: [sequences, kv heads, keys, width] */
 } decode_case;
 
 static void run(const decode_case *c, int kernel) {
@@ -48,7 +49,7 @@ static void run(const decode_case *c, int kernel) {
             const size_t token = c->page_size ? (size_t)(number * page + j % page)
                                               : (size_t)(b * CAPACITY + j);
             for (int h = 0; h < KV; h++) {
-                const size_t from = ((size_t)(b * CAPACITY + j)) * KV + (size_t)h, to = token * KV + (size_t)h;
+                const size_t from = ((size_t)(b * CAPACITY + j)) * KV + (size_t)h, to = c->head_major ? (size_t)((b * KV + h) * CAPACITY + j) : token * KV + (size_t)h;
                 ks[to] = 0.01f * (1 + (float)(from % 3));
                 vs[to] = 0.02f;
                 for (int e = 0; e < D + DV; e++) {
@@ -74,6 +75,11 @@ static void run(const decode_case *c, int kernel) {
         .k_scale_strides = {KV, 1, (c->page_size ? page : CAPACITY) * KV},
         .page_table = c->page_size ? table : NULL, .page_table_stride = CAPACITY,
         .page_size = c->page_size, .pages = per * SEQUENCES};
+    if (c->head_major) {
+        cache.k_strides = (attn_strides){D, CAPACITY * D, CAPACITY * KV * D};
+        cache.v_strides = (attn_strides){DV, CAPACITY * DV, CAPACITY * KV * DV};
+        cache.k_scale_strides = (attn_strides){1, CAPACITY, CAPACITY * KV};
+    }
     cache.v_scale_strides = cache.k_scale_strides;
     const size_t count = (size_t)(SEQUENCES * c->queries * HEADS);
     float *o = case_new(count * DV, 4), *want = case_new(count * DV, 4), *one = case_new(count * DV, 4);
@@ -108,9 +114,9 @@ static void run(const decode_case *c, int kernel) {
 
 static void decoding_equals_attention(void **state) {
     (void)state;
-    const decode_case cases[] = {{1, 0, ATTN_F32, 0}, {1, 1, ATTN_F32, 0}, {16, 100, ATTN_F32, 0},
-                                 {3, 0, ATTN_BF16, 0}, {1, 0, ATTN_I8, 0}, {2, 50, ATTN_I8, 1},
-                                 {5, 1, ATTN_F32, 1}};
+    const decode_case cases[] = {{1, 0, ATTN_F32, 0, 0}, {1, 1, ATTN_F32, 0, 0}, {16, 100, ATTN_F32, 0, 0},
+                                 {3, 0, ATTN_BF16, 0, 0}, {1, 0, ATTN_I8, 0, 0}, {2, 50, ATTN_I8, 1, 0},
+                                 {5, 1, ATTN_F32, 1, 0}, {2, 0, ATTN_F32, 0, 1}, {1, 0, ATTN_I8, 1, 1}};
     for (int kernel = ATTN_KERNEL_REFERENCE; kernel <= ATTN_KERNEL_PORTABLE + (int)cpu_detected(); kernel++) {
         for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
             run(&cases[n], kernel);
