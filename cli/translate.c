@@ -106,6 +106,7 @@ int command_translate(int argc, char **argv) {
         option_without_default(option_int("max-length", &o->max_length, 1, 1 << 20, "N",
                                           "longest translation in tokens (default: what the model allows, at most twice "
                                           "the source and 32 more)")),
+        option_int("min-length", &o->min_length, 0, 1 << 20, "N", "shortest translation in tokens, its end counted"),
         option_flag("scores", &s.scores, "print each translation's score before it"),
         option_int("n-best", &o->n_best, 1, 64, "N", "print the N best translations of each line"),
         option_int("batch-tokens", &o->batch_tokens, 1, 1 << 24, "N",

@@ -54,6 +54,9 @@ typedef struct attn_translate_options {
     int max_length;        /* longest translation in tokens, </s> counted; 0: the least of what
                             * the model's generation_config.json and positions allow, and
                             * 2 * source tokens + 32 */
+    int min_length;        /* 0; shortest one in tokens, </s> counted: </s> is left out before,
+                            * and the other probabilities stay what they are; at most max_length
+                            * where that is given. The model's limits come first */
     int batch_tokens;      /* 4096; source tokens that a thread translates at once. Changes no
                             * result */
     /* Told of each input line that was changed (too long: cut); may be NULL. line

@@ -22,7 +22,8 @@ static void begin_rows(beam *b, const int32_t *source, int32_t source_count) {
 attn_status beam_open(beam *b, const search_options *options, const sentence_request *request, const int32_t *source,
                       int32_t source_count, int32_t max_length, int32_t eos) {
     size_t size = (size_t)options->beam, cells;
-    *b = (beam){.size = options->beam, .max_length = max_length, .length_penalty = options->length_penalty, .eos = eos,
+    *b = (beam){.size = options->beam, .max_length = max_length, .min_length = options->min_length,
+                .length_penalty = options->length_penalty, .eos = eos,
                 .steering = options->steering, .request = request};
     if (!size_multiply(size, (size_t)max_length, &cells)) {
         return fail(ATTN_ERROR_MEMORY, "%d hypotheses of %d tokens are too many", options->beam, max_length);

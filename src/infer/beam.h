@@ -30,6 +30,7 @@ typedef struct beam {
     int alive;              /* rows that live */
     int32_t length;         /* tokens of each living one */
     int32_t max_length;     /* </s> counted */
+    int32_t min_length;     /* </s> counted; max_length comes first */
     double length_penalty;
     int32_t eos;
     int done;
@@ -55,6 +56,11 @@ void beam_close(beam *b); /* the finished ones too, unless they were moved out *
 /* 1 if the next token can only be </s>. */
 static inline int beam_must_end(const beam *b) {
     return b->length + 1 >= b->max_length;
+}
+
+/* 1 if the next token cannot be </s> yet. */
+static inline int beam_must_go_on(const beam *b) {
+    return b->length + 1 < b->min_length && !beam_must_end(b);
 }
 
 /* The candidates that beam_advance wants to see: 2 * size, or fewer if there are no more. In

@@ -2,6 +2,7 @@
  * compiler does with vectors; few blocks hold one that is better. */
 #include "infer/candidates.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 enum { BLOCK = 64 };
@@ -40,11 +41,14 @@ int likeliest(const float *values, int64_t n, int32_t never, int wanted, float *
     return count;
 }
 
-int candidates_of_row(const row_kernels *rows, float *logits, int64_t vocabulary, int32_t never, double base,
-                      int32_t row, int wanted, candidate *out) {
+int candidates_of_row(const row_kernels *rows, float *logits, int64_t vocabulary, int32_t never,
+                      int32_t not_yet, double base, int32_t row, int wanted, candidate *out) {
     float best[MOST_CANDIDATES];
     int32_t tokens[MOST_CANDIDATES];
     rows->log_softmax(logits, vocabulary);
+    if (not_yet >= 0) {
+        logits[not_yet] = NAN;
+    }
     int count = likeliest(logits, vocabulary, never, wanted, best, tokens);
     for (int i = 0; i < count; i++) {
         out[i] = (candidate){base + (double)best[i], row, tokens[i], best[i]};

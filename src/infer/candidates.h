@@ -11,11 +11,12 @@ enum { MOST_CANDIDATES = 128 };
  * among equals; returns their number. NaN is left out. */
 int likeliest(const float *values, int64_t n, int32_t never, int wanted, float *best, int32_t *tokens);
 
-/* The `wanted` likeliest tokens of one row of logits [vocabulary], without token `never`,
+/* The `wanted` likeliest tokens of one row of logits [vocabulary], without the tokens `never` and `not_yet`
+ * (TOKEN_NONE: none),
  * best first, lower tokens first among equals; returns their number. log_probability of
  * each is `base` + log softmax. The logits are overwritten. NaN is no candidate. */
-int candidates_of_row(const row_kernels *rows, float *logits, int64_t vocabulary, int32_t never, double base,
-                      int32_t row, int wanted, candidate *out);
+int candidates_of_row(const row_kernels *rows, float *logits, int64_t vocabulary, int32_t never,
+                      int32_t not_yet, double base, int32_t row, int wanted, candidate *out);
 
 /* The one candidate `token`. */
 candidate candidate_of_token(const row_kernels *rows, float *logits, int64_t vocabulary, int32_t token, double base,

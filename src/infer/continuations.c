@@ -42,6 +42,9 @@ static void rank(const continuation_context *c, const beam *b, int k, float *log
     if (c->never >= 0) {
         c->ranked[c->never] = -INFINITY;
     }
+    if (beam_must_go_on(b)) {
+        c->ranked[b->eos] = -INFINITY;
+    }
     steer(b, k, c->ranked);
 }
 
@@ -74,7 +77,8 @@ int continuations_of_row(const continuation_context *c, const beam *b, int k, fl
         return out[0].log_probability == out[0].log_probability;
     }
     if (!b->steering) {
-        return candidates_of_row(c->rows, logits, c->vocabulary, c->never, base, k, beam_candidates(b), out);
+        return candidates_of_row(c->rows, logits, c->vocabulary, c->never, beam_must_go_on(b) ? b->eos : TOKEN_NONE, base, k,
+                                 beam_candidates(b), out);
     }
     rank(c, b, k, logits);
     int count = b->steering->sampling.on ? draw(c, b, base, k, logits, out) : best_of(c, b, base, k, logits, out);

@@ -28,6 +28,8 @@ typedef struct search_options {
                               max_length - 1 (its start token not counted), its positions, and
                               2 * source tokens + 32. A request's prefix and </s> find room */
     int batch_tokens;      /* source tokens that a thread translates at once; >= 1 */
+    int min_length;        /* </s> comes no earlier than as this token of a translation, or at
+                              max_length if that is less; 0: anywhere */
     const steering *steering; /* NULL: the model alone decides */
 } search_options;
 

@@ -15,7 +15,7 @@ struct attn_translation {
 
 void attn_translate_options_defaults(attn_translate_options *options) {
     *options = (attn_translate_options){.beam = 4, .n_best = 1, .length_penalty = 1.0, .max_length = 0,
-                                        .batch_tokens = 4096};
+                                        .min_length = 0, .batch_tokens = 4096};
 }
 
 static attn_status outside(const char *name, double found, const char *expected) {
@@ -38,7 +38,10 @@ attn_status translate_options_check(const attn_translate_options *o, search_opti
     if (o->batch_tokens < 1) {
         return outside("batch_tokens", o->batch_tokens, "1 or more");
     }
-    *out = (search_options){o->beam, o->length_penalty, o->max_length, o->batch_tokens, NULL};
+    if (o->min_length < 0 || (o->max_length > 0 && o->min_length > o->max_length)) {
+        return outside("min_length", o->min_length, o->max_length > 0 ? "0 to max_length" : "0 or more");
+    }
+    *out = (search_options){o->beam, o->length_penalty, o->max_length, o->batch_tokens, o->min_length, NULL};
     return ATTN_OK;
 }
 

@@ -77,6 +77,10 @@ printf 'w1 w2\nw3\n' | "$attn" translate --model m --n-best 3 >out
 [ "$(grep -P '^1\t' out | cut -f3 | sort -gr | tr '\n' ' ')" = "$(grep -P '^1\t' out | cut -f3 | tr '\n' ' ')" ] || wrong "--n-best is not ordered"
 echo 'w1 w2 w3 w4' | "$attn" translate --model m --max-length 2 >out
 [ "$(wc -w <out)" -le 1 ] || wrong "--max-length: $(cat out)"
+echo 'w1 w2' | "$attn" translate --model m --min-length 9 --max-length 9 >out
+[ "$(wc -w <out)" -eq 8 ] || wrong "--min-length: $(cat out)"
+echo 'w1' | "$attn" translate --model m --min-length 3 --max-length 2 2>err && wrong "a least length above the greatest is taken"
+grep -q 'min.length is 3' err || wrong "lengths that cannot be: $(cat err)"
 if [ -w /dev/full ]; then
   echo w1 | "$attn" translate --model m >/dev/full 2>err && wrong "a full output is not noticed"
   grep -q 'cannot be written' err || wrong "a full output is not told of: $(cat err)"

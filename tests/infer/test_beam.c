@@ -60,7 +60,7 @@ static void search_beam(uint64_t seed, int size, double penalty, beam *b) {
             if (beam_must_end(b)) {
                 list[count++] = candidate_of_token(rows_select(), logits, TOKENS, EOS, base, row);
             } else {
-                count += candidates_of_row(rows_select(), logits, TOKENS, -1, base, row, beam_candidates(b), list + count);
+                count += candidates_of_row(rows_select(), logits, TOKENS, -1, -1, base, row, beam_candidates(b), list + count);
             }
         }
         candidates_sort(list, count);
@@ -150,7 +150,7 @@ static void the_likeliest_tokens_are_found_in_order_without_the_forbidden_one(vo
         rows_select()->log_softmax(copy, VOCABULARY);
         int32_t never = (int32_t)random_below(seed, VOCABULARY, VOCABULARY);
         copy[never] = -INFINITY;
-        assert_int_equal(candidates_of_row(rows_select(), logits, VOCABULARY, never, -2.5, 3, WANTED, found), WANTED);
+        assert_int_equal(candidates_of_row(rows_select(), logits, VOCABULARY, never, -1, -2.5, 3, WANTED, found), WANTED);
         for (int i = 0; i < WANTED; i++) {
             int best = 0;
             for (int j = 1; j < VOCABULARY; j++) {
@@ -171,7 +171,7 @@ static void logits_that_are_not_numbers_are_an_error_not_a_translation(void **st
     beam b;
     const search_options options = {.beam = 2, .length_penalty = 1, .batch_tokens = 1};
     assert_int_equal(beam_open(&b, &options, NULL, NULL, 0, LONGEST, EOS), ATTN_OK);
-    int count = candidates_of_row(rows_select(), logits, TOKENS, -1, 0, 0, 4, list);
+    int count = candidates_of_row(rows_select(), logits, TOKENS, -1, -1, 0, 0, 4, list);
     assert_int_equal(count, 0);
     assert_int_equal(beam_advance(&b, list, count), ATTN_ERROR_NUMERIC);
     assert_sentence_has("not a finite number");

@@ -49,7 +49,8 @@ static void check_case(searcher *s, const double *head, int count, FILE *file) {
     char line[4096];
     double numbers[256];
     int32_t source[64];
-    const search_options options = {(int)head[0], head[1], (int)head[2], 4096, NULL};
+    const search_options options = {.beam = (int)head[0], .length_penalty = head[1], .max_length = (int)head[2],
+                                    .batch_tokens = 4096};
     for (int i = 4; i < count; i++) {
         source[i - 4] = (int32_t)head[i];
     }
@@ -164,7 +165,7 @@ static void cached_decoding_equals_decoding_anew(void **state) {
     (void)state;
     transformer *model = random_model(300, 64, 2, 3);
     searcher *s = searcher_of(model);
-    const search_options options = {4, 1, 20, 4096, NULL};
+    const search_options options = {.beam = 4, .length_penalty = 1, .max_length = 20, .batch_tokens = 4096};
     int tokens = 0;
     for (uint64_t seed = 1; seed <= 10; seed++) {
         int32_t source[64];
@@ -208,7 +209,7 @@ static void a_wide_beam_finds_the_best_of_all_sequences(void **state) {
     (void)state;
     transformer *model = random_model(5, 16, 1, 0);
     searcher *s = searcher_of(model);
-    const search_options options = {64, 1, 4, 4096, NULL};
+    const search_options options = {.beam = 64, .length_penalty = 1, .max_length = 4, .batch_tokens = 4096};
     for (uint64_t seed = 1; seed <= 5; seed++) {
         int32_t source[64], ids[8];
         int count = random_source(seed, 6, 5, source);
@@ -266,7 +267,7 @@ static void a_sentence_has_the_same_bits_alone_and_in_any_company(void **state) 
     int counts[SENTENCES], order[SENTENCES];
     transformer *model = random_model(700, 192, 2, 4);
     searcher *s = searcher_of(model);
-    search_options options = {3, 1, 16, 4096, NULL};
+    search_options options = {.beam = 3, .length_penalty = 1, .max_length = 16, .batch_tokens = 4096};
     for (int i = 0; i < SENTENCES; i++) {
         counts[i] = i % 17 == 0 ? 0 : random_source((uint64_t)i + 1, 40, 700, sources[i]);
         order[i] = i;
@@ -302,7 +303,7 @@ static void a_single_sentence_has_the_same_bits_with_any_number_of_threads(void 
     (void)state;
     transformer *model = random_model(700, 192, 2, 0);
     searcher *s = searcher_of(model);
-    const search_options options = {4, 1, 30, 4096, NULL};
+    const search_options options = {.beam = 4, .length_penalty = 1, .max_length = 30, .batch_tokens = 4096};
     int threads = omp_get_max_threads();
     int32_t source[64];
     int count = random_source(3, 40, 700, source);
@@ -318,6 +319,23 @@ static void a_single_sentence_has_the_same_bits_with_any_number_of_threads(void 
     transformer_free(model);
 }
 
+static void translations_are_as_long_as_is_asked(void **state) {
+    (void)state;
+    transformer *model = random_model(100, 64, 1, 30); /* </s> is always the likeliest */
+    searcher *s = searcher_of(model);
+    const int least[] = {0, 1, 2, 7, 9, 20}, tokens[] = {1, 1, 2, 7, 9, 9};
+    for (size_t i = 0; i < sizeof least / sizeof *least; i++) {
+        const search_options options = {.beam = 3, .length_penalty = 1, .max_length = 9, .batch_tokens = 1,
+                                        .min_length = least[i]};
+        const int32_t source[] = {5, 6, 7, 0};
+        hypothesis_list list = search_one(s, source, 4, &options);
+        assert_int_equal(list.items[0].count + 1, tokens[i]);
+        hypothesis_list_release(&list);
+    }
+    searcher_free(s);
+    transformer_free(model);
+}
+
 static void translations_end_in_time_and_never_hold_padding(void **state) {
     (void)state;
     transformer *model = random_model(100, 64, 1, -30); /* </s> is hopeless: the limit ends it */
@@ -325,7 +343,7 @@ static void translations_end_in_time_and_never_hold_padding(void **state) {
     searcher *s = searcher_of(model);
     const int limits[] = {1, 2, 7, 0, 1000};
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
-        const search_options options = {3, 1, limits[i], 4096, NULL};
+        const search_options options = {.beam = 3, .length_penalty = 1, .max_length = limits[i], .batch_tokens = 4096};
         const int32_t source[] = {5, 6, 7, 0};
         hypothesis_list list = search_one(s, source, 4, &options);
         int limit = limits[i] == 0 ? 2 * 4 + 32 : limits[i] == 1000 ? model->config.max_position_embeddings : limits[i];
@@ -348,6 +366,7 @@ int main(void) {
         cmocka_unit_test(a_wide_beam_finds_the_best_of_all_sequences),
         cmocka_unit_test(a_sentence_has_the_same_bits_alone_and_in_any_company),
         cmocka_unit_test(a_single_sentence_has_the_same_bits_with_any_number_of_threads),
+        cmocka_unit_test(translations_are_as_long_as_is_asked),
         cmocka_unit_test(translations_end_in_time_and_never_hold_padding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
