@@ -269,8 +269,8 @@ ATTN_PUBLIC attn_status attn_rotary_apply(const attn_attention_problem *problem,
 /* Additive scores (Bahdanau et al. 2015): in place of the product,
  *     s_ij = sum_c v_c tanh( (W q_i)_c + (U k_j)_c + b_c ),
  * each head with parameters of its own; the [queries, keys, width] tensor is never
- * made. The problem gives shapes and masks; score, scale and rotary are not used. f32;
- * biases and sinks take part but get no gradient here. */
+ * made. The problem gives shapes, dtype and masks; score, scale and rotary are not used.
+ * Parameters and their gradients are f32. */
 typedef struct attn_additive_parameters {
     int64_t width;
     const float *w; /* [heads, width, d] */
@@ -280,28 +280,30 @@ typedef struct attn_additive_parameters {
 } attn_additive_parameters;
 
 typedef struct attn_additive_gradients {
-    float *q, *k, *v; /* as in attn_attention_gradients */
-    float *w, *u, *b, *score_v;
+    void *q, *k, *v;            /* as in attn_attention_gradients */
+    float *w, *u, *b, *score_v; /* shaped as the parameters; score_v: of their v */
+    float *bias, *sinks;        /* as in attn_attention_gradients */
 } attn_additive_gradients;
 
+/* width: of the parameters. The passes are forward, backward and weights. */
 ATTN_PUBLIC attn_status attn_additive_workspace(const attn_attention_problem *problem,
                                                 int64_t width, attn_attention_pass pass,
                                                 size_t *size);
 ATTN_PUBLIC attn_status attn_additive_forward(const attn_attention_problem *problem,
                                               const attn_additive_parameters *parameters,
-                                              const float *q, const float *k, const float *v,
-                                              float *o, float *log_sum_exp, void *workspace,
+                                              const void *q, const void *k, const void *v,
+                                              void *o, float *log_sum_exp, void *workspace,
                                               size_t workspace_size);
 ATTN_PUBLIC attn_status attn_additive_backward(const attn_attention_problem *problem,
                                                const attn_additive_parameters *parameters,
-                                               const float *q, const float *k, const float *v,
-                                               const float *o, const float *log_sum_exp,
-                                               const float *d_o,
+                                               const void *q, const void *k, const void *v,
+                                               const void *o, const float *log_sum_exp,
+                                               const void *d_o,
                                                const attn_additive_gradients *gradients,
                                                void *workspace, size_t workspace_size);
 ATTN_PUBLIC attn_status attn_additive_weights(const attn_attention_problem *problem,
                                               const attn_additive_parameters *parameters,
-                                              const float *q, const float *k, float *weights,
+                                              const void *q, const void *k, float *weights,
                                               void *workspace, size_t workspace_size);
 
 #ifdef __cplusplus

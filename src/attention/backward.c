@@ -483,25 +483,6 @@ static void backward_task(const work_plan *plan, const work_task *task, void *co
     }
 }
 
-/* Every element that the bias has, once for broadcast axes. */
-static void clear_bias_gradient(const problem_t *p, float *d_bias) {
-    const attn_score_strides *st = &p->bias_strides;
-    for (int64_t b = 0; b < p->sequences; b++) {
-        if (b > 0 && st->sequence == 0 && !problem_packed(p)) {
-            break;
-        }
-        const sequence_view s = problem_sequence(p, b);
-        for (int64_t h = 0; h < (st->head ? p->heads : 1); h++) {
-            for (int64_t i = 0; i < (st->query ? s.queries : s.queries > 0); i++) {
-                float *row = d_bias + (bias_at(p, b, h, i, 0) - p->bias);
-                for (int64_t j = 0; j < (st->key ? s.keys : s.keys > 0); j++) {
-                    row[j * st->key] = 0;
-                }
-            }
-        }
-    }
-}
-
 static size_t backward_scratch_size(const work_plan *plan) {
     backward_scratch s;
     size_t size = plan->tile ? lay_out(plan, NULL, &s) : 0;
@@ -559,7 +540,7 @@ attn_status attn_attention_backward(const attn_attention_problem *p, const void 
         memset(call.d_sinks, 0, (size_t)(p->sequences * p->heads) * sizeof(double));
     }
     if (gradients->bias) {
-        clear_bias_gradient(p, gradients->bias);
+        plan_clear_bias(p, gradients->bias);
     }
     plan.chain = !gradients->bias ? CHAIN_NONE : plan_chain(p);
     status = plan_run(&plan, 0, backward_task, &call, rest + shared, workspace_size - shared, scratch);

@@ -138,6 +138,24 @@ task_chain plan_chain(const problem_t *p) {
     return sequence && head ? CHAIN_ALL : sequence ? CHAIN_HEAD : head ? CHAIN_SEQUENCE : CHAIN_NONE;
 }
 
+void plan_clear_bias(const problem_t *p, float *d_bias) {
+    const attn_score_strides *st = &p->bias_strides;
+    for (int64_t b = 0; b < p->sequences; b++) {
+        if (b > 0 && st->sequence == 0 && !problem_packed(p)) {
+            break;
+        }
+        const sequence_view s = problem_sequence(p, b);
+        for (int64_t h = 0; h < (st->head ? p->heads : 1); h++) {
+            for (int64_t i = 0; i < (st->query ? s.queries : s.queries > 0); i++) {
+                float *row = d_bias + (bias_at(p, b, h, i, 0) - p->bias);
+                for (int64_t j = 0; j < (st->key ? s.keys : s.keys > 0); j++) {
+                    row[j * st->key] = 0;
+                }
+            }
+        }
+    }
+}
+
 attn_status plan_check_workspace(const void *workspace, size_t workspace_size, size_t needed) {
     if (!workspace || workspace_size < needed + 64) {
         return fail(ATTN_ERROR_ARGUMENT, "attention: workspace of %zu bytes, at least %zu are needed",

@@ -66,6 +66,8 @@ attn_status plan_run(const work_plan *plan, int64_t chunk_rows, task_function wo
 
 /* The chain that a gradient of the problem's bias needs. */
 task_chain plan_chain(const problem_t *p);
+/* Zeroes every element of the bias gradient, once for broadcast axes. */
+void plan_clear_bias(const problem_t *p, float *d_bias);
 
 /* ATTN_OK if the workspace can hold `needed` bytes with their alignment. */
 attn_status plan_check_workspace(const void *workspace, size_t workspace_size, size_t needed);

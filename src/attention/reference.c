@@ -9,11 +9,10 @@
 typedef struct query_state {
     double row[256];
     int64_t i, head, low, high;
-    double slope;
     dropout_row keys;
 } query_state;
 
-static double element(const void *row, attn_dtype dtype, int64_t c) {
+double reference_element(const void *row, attn_dtype dtype, int64_t c) {
     if (dtype == ATTN_I8) {
         return ((const int8_t *)row)[c];
     }
@@ -30,7 +29,7 @@ static double element(const void *row, attn_dtype dtype, int64_t c) {
     return x;
 }
 
-static void store_element(void *row, attn_dtype dtype, int64_t c, double value) {
+void reference_store(void *row, attn_dtype dtype, int64_t c, double value) {
     if (dtype == ATTN_F32) {
         float x = (float)value;
         memcpy((char *)row + 4 * c, &x, sizeof x);
@@ -82,7 +81,7 @@ static void transform(const problem_t *p, int64_t position, double *row) {
 /* A query or key as the scores see it. */
 static void load(const problem_t *p, const void *source, int64_t position, double *row) {
     for (int64_t c = 0; c < p->d; c++) {
-        row[c] = element(source, p->dtype, c);
+        row[c] = reference_element(source, p->dtype, c);
     }
     transform(p, position, row);
 }
@@ -90,13 +89,13 @@ static void load(const problem_t *p, const void *source, int64_t position, doubl
 /* The gradient of `source` from that of the loaded row, scaled, stored at target. */
 static void unload(const problem_t *p, const void *source, int64_t position, double *gradient,
                    double factor, void *target) {
-    if (p->rotary != ATTN_ROTARY_NONE) {
+    if (p->rotary != ATTN_ROTARY_NONE && position >= 0) {
         rotate(p, gradient, position, -1);
     }
     if (p->score == ATTN_SCORE_COSINE) {
         double row[256], along = 0;
         for (int64_t c = 0; c < p->d; c++) {
-            row[c] = element(source, p->dtype, c);
+            row[c] = reference_element(source, p->dtype, c);
         }
         const double length = norm(row, p->d);
         for (int64_t c = 0; c < p->d; c++) {
@@ -107,11 +106,11 @@ static void unload(const problem_t *p, const void *source, int64_t position, dou
         }
     }
     for (int64_t c = 0; p->score == ATTN_SCORE_LINEAR && c < p->d; c++) {
-        const double x = element(source, p->dtype, c);
+        const double x = reference_element(source, p->dtype, c);
         gradient[c] *= x > 0 ? 1 : exp(x);
     }
     for (int64_t c = 0; c < p->d; c++) {
-        store_element(target, p->dtype, c, gradient[c] * factor);
+        reference_store(target, p->dtype, c, gradient[c] * factor);
     }
 }
 
@@ -123,9 +122,37 @@ static void load_query(const work_plan *plan, const work_task *task, const void 
     state->i = i;
     state->head = head;
     problem_visible(p, s, i, &state->low, &state->high);
-    state->slope = p->alibi ? p->alibi[head] : 0;
     state->keys = dropout_row_keys(
         dropout_head_key(p->dropout_seed, p->dropout_first_sequence + s->index, head), i);
+}
+
+int reference_hidden(const work_plan *plan, const work_task *task, int64_t head, int64_t i, int64_t j) {
+    const problem_t *p = plan->problem;
+    const int64_t b = task->sequence.index;
+    return (p->mask && !*mask_at(p, b, head, i, j)) || (p->bias && *bias_at(p, b, head, i, j) == -INFINITY);
+}
+
+double reference_score(const work_plan *plan, const work_task *task, int64_t head, int64_t i, int64_t j,
+                       double score, double *slope) {
+    const problem_t *p = plan->problem;
+    *slope = 1;
+    if (p->softcap < INFINITY) {
+        const double t = tanh(score / (double)p->softcap);
+        score = t * (double)p->softcap;
+        *slope = 1 - t * t;
+    }
+    if (p->alibi) {
+        score -= (double)p->alibi[head] * fabs((double)(i + task->sequence.shift - j));
+    }
+    return p->bias ? score + (double)*bias_at(p, task->sequence.index, head, i, j) : score;
+}
+
+void reference_add_score(double s, double *maximum, double *sum) {
+    if (!(s <= *maximum)) { /* larger, or not a number */
+        *sum = *maximum == -INFINITY ? 0 : *sum * exp(*maximum - s);
+        *maximum = s;
+    }
+    *sum += exp(s - *maximum);
 }
 
 /* The natural score of a query and a loaded key; -inf if hidden. *slope: what the soft
@@ -133,11 +160,8 @@ static void load_query(const work_plan *plan, const work_task *task, const void 
 static double pair_score(const work_plan *plan, const work_task *task, const query_state *query, int64_t j,
                          const double *key, double *slope) {
     const problem_t *p = plan->problem;
-    const int64_t b = task->sequence.index;
     *slope = 1;
-    if (j < query->low || j >= query->high ||
-        (p->mask && !*mask_at(p, b, query->head, query->i, j)) ||
-        (p->bias && *bias_at(p, b, query->head, query->i, j) == -INFINITY)) {
+    if (j < query->low || j >= query->high || reference_hidden(plan, task, query->head, query->i, j)) {
         return -INFINITY;
     }
     double score = 0;
@@ -148,16 +172,7 @@ static double pair_score(const work_plan *plan, const work_task *task, const que
         *slope = 1 / score;
         return log(score);
     }
-    score *= (double)problem_scale(p);
-    if (p->softcap < INFINITY) {
-        const double t = tanh(score / (double)p->softcap);
-        score = t * (double)p->softcap;
-        *slope = 1 - t * t;
-    }
-    if (p->alibi) {
-        score -= query->slope * fabs((double)(query->i + task->sequence.shift - j));
-    }
-    return p->bias ? score + (double)*bias_at(p, b, query->head, query->i, j) : score;
+    return reference_score(plan, task, query->head, query->i, j, score * (double)problem_scale(p), slope);
 }
 
 static void load_key(const work_plan *plan, const work_task *task, const attention_arrays *a,
@@ -173,7 +188,7 @@ static void load_key(const work_plan *plan, const work_task *task, const attenti
     const double scale = cache_scale(cache, cache->k_scales, cache->k_scale_strides, b, j,
                                      task->kv_head);
     for (int64_t c = 0; c < p->d; c++) {
-        key[c] = element(row, cache->dtype, c) * scale;
+        key[c] = reference_element(row, cache->dtype, c) * scale;
     }
     transform(p, -1, key); /* cached keys are rotated already */
 }
@@ -189,7 +204,7 @@ static void load_value(const work_plan *plan, const work_task *task, const atten
                                              task->kv_head)
                                : 1;
     for (int64_t c = 0; c < p->d_v; c++) {
-        value[c] = element(row, cache ? cache->dtype : p->dtype, c) * scale;
+        value[c] = reference_element(row, cache ? cache->dtype : p->dtype, c) * scale;
     }
 }
 
@@ -205,11 +220,7 @@ static void row_softmax(const work_plan *plan, const work_task *task, const atte
         if (s == -INFINITY) {
             continue;
         }
-        if (!(s <= *maximum)) { /* larger, or not a number */
-            *sum = *maximum == -INFINITY ? 0 : *sum * exp(*maximum - s);
-            *maximum = s;
-        }
-        *sum += exp(s - *maximum);
+        reference_add_score(s, maximum, sum);
     }
 }
 
@@ -242,7 +253,7 @@ void reference_forward(const work_plan *plan, const work_task *task, const atten
         void *target = (void *)(uintptr_t)query_row(p, &task->sequence, a->out, p->o, query.i,
                                                     query.head);
         for (int64_t c = 0; c < p->d_v; c++) {
-            store_element(target, p->dtype, c, output[c]);
+            reference_store(target, p->dtype, c, output[c]);
         }
         if (a->log_sum_exp) {
             a->log_sum_exp[query.head * plan->size.q_tokens + task->sequence.q_first + query.i] =
@@ -285,7 +296,7 @@ static double value_product(const work_plan *plan, const work_task *task, const 
     const void *d_o = query_row(p, &task->sequence, a->d_o, p->d_o, query->i, query->head);
     double product = 0;
     for (int64_t c = 0; c < p->d_v; c++) {
-        product += element(value, p->dtype, c) * element(d_o, p->dtype, c);
+        product += reference_element(value, p->dtype, c) * reference_element(d_o, p->dtype, c);
     }
     return product;
 }
@@ -355,7 +366,7 @@ static void key_gradient(const work_plan *plan, const work_task *task, const att
             d_k[c] += d_s * query.row[c];
         }
         for (int64_t c = 0; c < p->d_v; c++) {
-            d_v[c] += weight * keep * element(d_o, p->dtype, c);
+            d_v[c] += weight * keep * reference_element(d_o, p->dtype, c);
         }
     }
     if (a->gradients.k) {
@@ -365,7 +376,7 @@ static void key_gradient(const work_plan *plan, const work_task *task, const att
     if (a->gradients.v) {
         void *target = (void *)(uintptr_t)key_row(p, s, a->gradients.v, p->d_v_, j, task->kv_head);
         for (int64_t c = 0; c < p->d_v; c++) {
-            store_element(target, p->dtype, c, d_v[c]);
+            reference_store(target, p->dtype, c, d_v[c]);
         }
     }
 }

@@ -19,4 +19,17 @@ size_t reference_scratch(const work_plan *plan);
 void reference_weights(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t i,
                        int64_t head, float *weights);
 
+/* The pieces, for the reference of other scores. */
+
+/* Element c of a row of that type, and storing one rounded to it. */
+double reference_element(const void *row, attn_dtype dtype, int64_t c);
+void reference_store(void *row, attn_dtype dtype, int64_t c, double value);
+/* 1 if the mask or a bias of -inf hides the key. */
+int reference_hidden(const work_plan *plan, const work_task *task, int64_t head, int64_t i, int64_t j);
+/* The score with soft cap, slope and bias; *slope: the soft cap's derivative. */
+double reference_score(const work_plan *plan, const work_task *task, int64_t head, int64_t i, int64_t j,
+                       double score, double *slope);
+/* Takes a score into a row's maximum and sum of exp(s - maximum). */
+void reference_add_score(double s, double *maximum, double *sum);
+
 #endif

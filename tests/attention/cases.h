@@ -7,6 +7,7 @@
 #define ATTN_TESTS_ATTENTION_CASES_H
 
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
