@@ -60,6 +60,18 @@ tensor *op_dropout(tape *t, tensor *x, float dropout);
  * 5.4 and 3.1). */
 tensor *op_residual_norm(tape *t, tensor *x, tensor *f, parameter gain, parameter bias, float epsilon, float dropout);
 
+typedef enum norm_kind { NORM_LAYER, NORM_RMS } norm_kind;
+
+typedef struct norm_layer {
+    norm_kind kind;
+    parameter gain, bias; /* [1, width]; NORM_RMS has no bias */
+    float epsilon;
+} norm_layer;
+
+/* s = x + dropout(f), y = norm(s): between two pre-norm sub-layers. Returns y; *sum is s, to
+ * be added to at the end of the next sub-layer. f NULL: s is x (the first sub-layer). */
+tensor *op_norm(tape *t, tensor *x, tensor *f, norm_layer layer, float dropout, tensor **sum);
+
 /* Which columns of which tensors hold queries, keys and values: a fused projection
  * gives all three in one tensor. */
 typedef struct attention_inputs {

@@ -37,6 +37,13 @@ typedef struct row_kernels {
     void (*layer_norm_backward)(float *dx, float *d_gain, float *d_bias, const float *dy, const float *normalized,
                                 const float *gain, int64_t n, float rstd);
 
+    /* normalized = x / sqrt(mean x^2 + epsilon), y = gain * normalized; returns
+     * 1 / sqrt(mean x^2 + epsilon). May be in place. Zhang & Sennrich 2019. */
+    float (*rms_norm)(float *y, float *normalized, const float *x, const float *gain, int64_t n, float epsilon);
+    /* dx = rstd (g dy - normalized mean(g dy normalized)); d_gain += dy normalized. */
+    void (*rms_norm_backward)(float *dx, float *d_gain, const float *dy, const float *normalized, const float *gain,
+                              int64_t n, float rstd);
+
     /* Logits z of one token, label y. Returns the cross-entropy against the smoothed
      * target q = (1 - smoothing) onehot(y) + smoothing / n, and overwrites z with
      * scale (softmax(z) - q). *likelihood is log softmax(z)[y]; *correct is 1 if no

@@ -225,6 +225,42 @@ static void layer_norm_backward(float *dx, float *d_gain, float *d_bias, const f
     }
 }
 
+static float rms_norm(float *y, float *normalized, const float *x, const float *gain, int64_t n, float epsilon) {
+    vec squares = {0};
+    for (int64_t i = 0; i < n; i += LANES) {
+        vec v = load_some(x + i, n - i, 0);
+        squares += v * v;
+    }
+    float rstd = 1.0f / sqrtf(fold_sum(squares) / (float)n + epsilon);
+    for (int64_t i = 0; i < n; i += LANES) {
+        int64_t left = n - i;
+        vec unit = load_some(x + i, left, 0) * rstd;
+        vec out = unit * load_some(gain + i, left, 0);
+        if (normalized) {
+            store_some(normalized + i, unit, left);
+        }
+        store_some(y + i, out, left);
+    }
+    return rstd;
+}
+
+static void rms_norm_backward(float *dx, float *d_gain, const float *dy, const float *normalized, const float *gain,
+                              int64_t n, float rstd) {
+    vec product = {0};
+    for (int64_t i = 0; i < n; i += LANES) {
+        int64_t left = n - i;
+        vec d = load_some(dy + i, left, 0), unit = load_some(normalized + i, left, 0);
+        product += d * load_some(gain + i, left, 0) * unit;
+        store_some(d_gain + i, load_some(d_gain + i, left, 0) + d * unit, left);
+    }
+    float mean_product = fold_sum(product) / (float)n;
+    for (int64_t i = 0; i < n; i += LANES) {
+        int64_t left = n - i;
+        vec scaled = load_some(dy + i, left, 0) * load_some(gain + i, left, 0);
+        store_some(dx + i, (scaled - load_some(normalized + i, left, 0) * mean_product) * rstd, left);
+    }
+}
+
 static float largest(const float *z, int64_t n) {
     vec top = splat(-INFINITY);
     for (int64_t i = 0; i < n; i += LANES) {
@@ -350,5 +386,5 @@ static double sum_of_squares(const float *values, int64_t n) {
 }
 
 const row_kernels ROWS_TABLE = {
-    widen, narrow, add, dropout, layer_norm, layer_norm_backward, cross_entropy, log_softmax,
-    swish, swish_backward, gelu, gelu_backward, rectify_backward, adam, blend, sum_of_squares};
+    widen, narrow, add, dropout, layer_norm, layer_norm_backward, rms_norm, rms_norm_backward,
+    cross_entropy, log_softmax, swish, swish_backward, gelu, gelu_backward, rectify_backward, adam, blend, sum_of_squares};
