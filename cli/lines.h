@@ -27,4 +27,14 @@ void line_reader_close(line_reader *reader);
  * about so many bytes. 1, 0 at the end, -1 after saying what failed. */
 int line_reader_next(line_reader *reader, size_t most_lines, size_t most_bytes);
 
+/* All lines of a file. */
+typedef struct line_list {
+    char **lines; /* [count] */
+    size_t count;
+} line_list;
+
+/* 0, or -1 after saying what failed; `who` is "attn COMMAND". Freed also on failure. */
+int line_list_read(line_list *list, const char *path, const char *who);
+void line_list_free(line_list *list);
+
 #endif

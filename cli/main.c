@@ -17,6 +17,7 @@ static const command COMMANDS[] = {
     {"average", command_average, "the mean of several models' weights, as one model"},
     {"translate", command_translate, "translate standard input, line by line"},
     {"evaluate", command_evaluate, "loss, accuracy, BLEU and chrF of a model on files of pairs"},
+    {"score", command_score, "how likely a model finds given translations"},
     {"explain", command_explain, "show where a translation looked: every layer, every head"},
     {"info", command_info, "what a model folder holds"},
     {"attention", command_attention, "the attention operator alone, on .npy arrays"},

@@ -11,14 +11,17 @@
 #include "commands.h"
 #include "lines.h"
 #include "options.h"
+#include "translation_print.h"
 
 enum { CHUNK_LINES = 2048, CHUNK_BYTES = 4 << 20 };
 
 typedef struct translate_settings {
-    const char *model;
-    int scores, threads;
+    const char *model, *prefix_file;
+    int threads;
+    print_settings print;
     attn_translate_options options;
-    size_t first_line; /* of the chunk, for warnings */
+    line_list prefixes;
+    size_t first_line; /* lines before this chunk */
 } translate_settings;
 
 static const char SYNOPSIS[] = "--model DIR [OPTION]... <IN >OUT";
@@ -27,6 +30,8 @@ static const char NOTES[] =
     "With --scores a line is SCORE<tab>TRANSLATION, where SCORE = log p / tokens^penalty.\n"
     "With --n-best N each input line gives up to N lines, best first:\n"
     "LINE<tab>RANK<tab>SCORE<tab>TRANSLATION, LINE and RANK counted from 1.\n"
+    "With --token-scores the natural log-probability of each token, </s> last, follows\n"
+    "after a tab. With --sample a text's translations depend on it and the seed alone.\n"
     "A line longer than the model's positions is cut, with a warning.";
 static const command_usage USAGE = {"translate", SYNOPSIS, SUMMARY, NOTES};
 
@@ -40,38 +45,40 @@ static int write_failed(void) {
     return EXIT_FAILED;
 }
 
-static void print_results(const translate_settings *s, const attn_translation *result, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        if (s->options.n_best > 1) {
-            const char *text;
-            for (int rank = 0; (text = attn_translation_ranked(result, i, rank)); rank++) {
-                (void)printf("%zu\t%d\t%.6f\t%s\n", s->first_line + i + 1, rank + 1,
-                             attn_translation_score(result, i, rank), text);
-            }
-        } else if (s->scores) {
-            (void)printf("%.6f\t%s\n", attn_translation_score(result, i, 0), attn_translation_text(result, i));
-        } else {
-            (void)puts(attn_translation_text(result, i));
-        }
+/* The prefixes of this chunk's lines. */
+static int find_prefixes(translate_settings *s, size_t count) {
+    if (s->prefix_file && s->prefixes.count < s->first_line + count) {
+        (void)fprintf(stderr, "attn translate: %s has %zu lines, standard input has more\n", s->prefix_file,
+                      s->prefixes.count);
+        return -1;
     }
+    s->options.prefixes = s->prefix_file ? (const char *const *)(s->prefixes.lines + s->first_line) : NULL;
+    return 0;
 }
 
 static int translate_chunk(const attn_model *model, translate_settings *s, const line_reader *reader) {
     attn_translation *result;
     s->options.context = s;
+    if (find_prefixes(s, reader->count)) {
+        return EXIT_FAILED;
+    }
     if (attn_translate(model, (const char *const *)reader->lines, reader->count, &s->options, &result)) {
         return command_failed(&USAGE);
     }
     errno = 0;
-    print_results(s, result, reader->count);
+    int failed = print_translations(&s->print, result, reader->count, s->first_line + 1);
     attn_translation_free(result);
     s->first_line += reader->count;
-    return fflush(stdout) || ferror(stdout) ? write_failed() : EXIT_DONE;
+    return failed ? EXIT_FAILED : fflush(stdout) || ferror(stdout) ? write_failed() : EXIT_DONE;
 }
 
 static int run(translate_settings *s) {
     attn_model *model;
+    if (s->prefix_file && line_list_read(&s->prefixes, s->prefix_file, "attn translate")) {
+        return EXIT_FAILED;
+    }
     if (attn_model_load(s->model, &model)) {
+        line_list_free(&s->prefixes);
         return command_failed(&USAGE);
     }
     line_reader reader;
@@ -89,7 +96,31 @@ static int run(translate_settings *s) {
     }
     line_reader_close(&reader);
     attn_model_free(model);
+    line_list_free(&s->prefixes);
     return result;
+}
+
+/* What the rows cannot say of one another. */
+static int check_together(translate_settings *s, const option_row *rows) {
+    attn_translate_options *o = &s->options;
+    static const char *const OF_SAMPLING[] = {"temperature", "top-k", "top-p", "seed"};
+    for (size_t i = 0; i < sizeof OF_SAMPLING / sizeof *OF_SAMPLING; i++) {
+        if (options_find(rows, OF_SAMPLING[i])->given && !o->sample) {
+            return usage_error(&USAGE, "--%s is of use with --sample alone", OF_SAMPLING[i]);
+        }
+    }
+    if (o->sample && options_find(rows, "beam")->given) {
+        return usage_error(&USAGE, "--beam and --sample exclude one another; --n-best is the number of samples");
+    }
+    if (o->n_best > o->beam && !o->sample) {
+        if (options_find(rows, "beam")->given) {
+            return usage_error(&USAGE, "--n-best is %d, at most --beam (%d) was expected", o->n_best, o->beam);
+        }
+        o->beam = o->n_best;
+    }
+    s->print.n_best = o->n_best > 1;
+    s->print.scores |= s->print.n_best;
+    return 0;
 }
 
 int command_translate(int argc, char **argv) {
@@ -98,8 +129,14 @@ int command_translate(int argc, char **argv) {
     attn_translate_options *o = &s.options;
     o->warn = print_warning;
     int operands;
+    int64_t seed = 1;
     option_row rows[] = {
+        option_heading("Options"),
         option_string("model", &s.model, "DIR", "the model's folder (required)"),
+        option_int("batch-tokens", &o->batch_tokens, 1, 1 << 24, "N",
+                   "source tokens that a thread translates at once; changes no result"),
+        option_without_default(option_int("threads", &s.threads, 0, 1024, "N", "threads (default: all processors)")),
+        option_heading("Searching"),
         option_int("beam", &o->beam, 1, 64, "N", "hypotheses kept at each step; 1 is greedy and fastest"),
         option_double("length-penalty", &o->length_penalty, -10, 10, "X",
                       "a hypothesis of L tokens scores log p / L^X: more favours longer ones"),
@@ -107,11 +144,26 @@ int command_translate(int argc, char **argv) {
                                           "longest translation in tokens (default: what the model allows, at most twice "
                                           "the source and 32 more)")),
         option_int("min-length", &o->min_length, 0, 1 << 20, "N", "shortest translation in tokens, its end counted"),
-        option_flag("scores", &s.scores, "print each translation's score before it"),
+        option_double("repetition-penalty", &o->repetition_penalty, 0.1, 10, "X",
+                      "above 1: what a translation holds already becomes less likely"),
+        option_without_default(option_int("no-repeat-ngram", &o->no_repeat_ngram, 1, 1 << 20, "N",
+                                          "never produce the same N tokens twice")),
+        option_heading("Sampling"),
+        option_flag("sample", &o->sample, "draw each token instead of searching; --n-best N: N samples"),
+        option_double("temperature", &o->temperature, 0.01, 100, "X",
+                      "logits are divided by it; near 0 is greedy (which --beam 1 is)"),
+        option_without_default(option_int("top-k", &o->top_k, 1, 1 << 24, "N", "draw from the N likeliest tokens")),
+        option_double("top-p", &o->top_p, 1e-6, 1, "X",
+                      "draw from the fewest likeliest tokens whose probabilities reach X"),
+        option_int64("seed", &seed, 0, INT64_MAX, "N", "another seed, other samples"),
+        option_heading("What the translation must hold"),
+        option_string("prefix-file", &s.prefix_file, "FILE",
+                      "a line for each line of input: what its translation begins with (empty: anything)"),
+        option_heading("Output"),
         option_int("n-best", &o->n_best, 1, 64, "N", "print the N best translations of each line"),
-        option_int("batch-tokens", &o->batch_tokens, 1, 1 << 24, "N",
-                   "source tokens that a thread translates at once; changes no result"),
-        option_without_default(option_int("threads", &s.threads, 0, 1024, "N", "threads (default: all processors)")),
+        option_flag("scores", &s.print.scores, "print each translation's score before it"),
+        option_flag("token-scores", &s.print.token_scores, "print the score of each token behind it"),
+        option_flag("json", &s.print.json, "print a JSON object a line: text, scores, tokens"),
         option_end()};
     options_result parsed = options_parse(&USAGE, rows, argc, argv, &operands);
     if (parsed != OPTIONS_RUN) {
@@ -123,12 +175,10 @@ int command_translate(int argc, char **argv) {
     if (!s.model) {
         return usage_error(&USAGE, "--model DIR is missing");
     }
-    if (o->n_best > o->beam) {
-        if (options_find(rows, "beam")->given) {
-            return usage_error(&USAGE, "--n-best is %d, at most --beam (%d) was expected", o->n_best, o->beam);
-        }
-        o->beam = o->n_best;
+    if (check_together(&s, rows)) {
+        return EXIT_USAGE;
     }
+    o->seed = (uint64_t)seed;
     attn_set_threads(s.threads);
     return run(&s);
 }

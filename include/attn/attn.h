@@ -59,6 +59,27 @@ typedef struct attn_translate_options {
                             * where that is given. The model's limits come first */
     int batch_tokens;      /* 4096; source tokens that a thread translates at once. Changes no
                             * result */
+
+    /* Against repeating. As in transformers, the penalty works on logits with beam 1 and in
+     * sampling, on log-probabilities in beam search, where it counts in the score. */
+    double repetition_penalty; /* 1.0: none; 0.1 .. 10; what was produced before: a negative value
+                                * times this, a positive one divided by it (Keskar et al. 2019) */
+    int no_repeat_ngram;       /* 0: none; no n-gram of so many tokens comes twice
+                                * (Paulus et al. 2018) */
+
+    /* Drawing tokens instead of searching; beam is not looked at, n_best (1 .. 64) is the number of
+     * independent samples, best score first. A text's samples depend on it and the seed alone. */
+    int sample;            /* 0 */
+    double temperature;    /* 1.0; 0.01 .. 100; logits are divided by it */
+    int top_k;             /* 0: all; only the k likeliest tokens (Fan et al. 2018) */
+    double top_p;          /* 1.0; above 0; only the fewest likeliest tokens whose probabilities
+                            * reach it (Holtzman et al. 2020) */
+    uint64_t seed;         /* 1 */
+
+    /* NULL, or one for each text: what its translation begins with (NULL or "": anything). Its
+     * tokens count in the score, and find room whatever max_length is. */
+    const char *const *prefixes;
+
     /* Told of each input line that was changed (too long: cut); may be NULL. line
      * counts from 1. */
     void (*warn)(void *context, size_t line, const char *sentence);
@@ -79,14 +100,28 @@ ATTN_PUBLIC attn_status attn_translate(const attn_model *model, const char *cons
 ATTN_PUBLIC const char *attn_translation_text(const attn_translation *translation, size_t i);
 ATTN_PUBLIC const char *attn_translation_ranked(const attn_translation *translation, size_t i, int rank);
 
-/* Its score as the options define it, and log p (sum over tokens, </s> included). */
+/* Its score as the options define it, and the model's log p (sum over tokens, </s> included). */
 ATTN_PUBLIC double attn_translation_score(const attn_translation *translation, size_t i, int rank);
 ATTN_PUBLIC double attn_translation_log_probability(const attn_translation *translation, size_t i, int rank);
+
+/* Its tokens, </s> last (0 for an empty text); each as the vocabulary has it ("\u2581" marks a
+ * word's start; lives as long as the model), with the model's log-probability. */
+ATTN_PUBLIC size_t attn_translation_tokens(const attn_translation *translation, size_t i, int rank);
+ATTN_PUBLIC const char *attn_translation_token(const attn_translation *translation, size_t i, int rank, size_t token);
+ATTN_PUBLIC double attn_translation_token_log_probability(const attn_translation *translation, size_t i, int rank,
+                                                          size_t token);
 
 /* Totals, for speeds: tokens of all sources and of all best translations. */
 ATTN_PUBLIC size_t attn_translation_source_tokens(const attn_translation *translation);
 ATTN_PUBLIC size_t attn_translation_target_tokens(const attn_translation *translation);
 ATTN_PUBLIC void attn_translation_free(attn_translation *translation); /* NULL is allowed */
+
+/* How likely the model finds each target as the translation of its source: *scored holds the
+ * targets as the tokenizer reads them, with their scores (length_penalty and batch_tokens of
+ * the options count; NULL: the defaults). The bits are those that translating gives where it
+ * ends in the same tokens. A blank source or target has the score 0 and no tokens. */
+ATTN_PUBLIC attn_status attn_score_pairs(const attn_model *model, const char *const *sources, const char *const *targets,
+                                   size_t count, const attn_translate_options *options, attn_translation **scored);
 
 /* --- evaluating ---------------------------------------------------------------- */
 

@@ -135,7 +135,7 @@ attn_status evaluate_translations(const attn_model *model, const parallel_text *
 attn_status attn_evaluate(const attn_model *model, const char *source, const char *target,
                           const attn_evaluate_options *options, attn_evaluation *evaluation) {
     attn_evaluate_options standard;
-    search_options searching;
+    prepared_search searching;
     if (!model || !source || !evaluation) {
         return fail(ATTN_ERROR_ARGUMENT, "a model, a file and a place for the evaluation were expected");
     }
@@ -144,7 +144,7 @@ attn_status attn_evaluate(const attn_model *model, const char *source, const cha
     if ((int)options->tokenizer < ATTN_BLEU_13A || options->tokenizer > ATTN_BLEU_ZH) {
         return fail(ATTN_ERROR_ARGUMENT, "the BLEU tokenizer is %d, 0 to 2 was expected", (int)options->tokenizer);
     }
-    attn_status status = translate_options_check(&options->translate, &searching);
+    attn_status status = prepare_search(&options->translate, &searching);
     if (status) {
         return status;
     }

@@ -111,7 +111,7 @@ static attn_status collect(const attn_model *model, const id_buffer *source, con
 attn_status attn_explain(const attn_model *model, const char *text, const char *target,
                          const attn_translate_options *options, attn_explanation **explanation) {
     attn_translate_options standard;
-    search_options searching;
+    prepared_search searching;
     char changed[CHANGE_ROOM];
     if (!model || !text || !explanation) {
         return fail(ATTN_ERROR_ARGUMENT, "a model, a text and a place for the explanation were expected");
@@ -119,7 +119,7 @@ attn_status attn_explain(const attn_model *model, const char *text, const char *
     *explanation = NULL;
     attn_translate_options_defaults(&standard);
     options = options ? options : &standard;
-    attn_status status = translate_options_check(options, &searching);
+    attn_status status = prepare_search(options, &searching);
     if (status) {
         return status;
     }
@@ -144,7 +144,7 @@ attn_status attn_explain(const attn_model *model, const char *text, const char *
     if (!status && changed[0] && options->warn) {
         options->warn(options->context, 1, changed);
     }
-    status = status ? status : find_target(model, &source, target, &searching, &ids);
+    status = status ? status : find_target(model, &source, target, &searching.options, &ids);
     status = status ? status : collect(model, &source, &ids, e);
     status = status ? status : list_tokens(model->tokenizer, source.ids, source.count, &e->source);
     status = status ? status : list_tokens(model->tokenizer, ids.ids, ids.count, &e->target);

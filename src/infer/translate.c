@@ -1,49 +1,10 @@
-/* Public translating: options checked, texts repaired, encoded and cut, searched, and
- * turned back into text. */
+/* Public translating: texts repaired, encoded and cut, searched, and turned back into
+ * text. */
 #include "infer/translate.h"
 
 #include <string.h>
 
 #include "base/utf8.h"
-
-struct attn_translation {
-    size_t count;
-    hypothesis_list *lists; /* [count] */
-    char ***texts;          /* [count][list's count] */
-    size_t source_tokens, target_tokens;
-};
-
-void attn_translate_options_defaults(attn_translate_options *options) {
-    *options = (attn_translate_options){.beam = 4, .n_best = 1, .length_penalty = 1.0, .max_length = 0,
-                                        .min_length = 0, .batch_tokens = 4096};
-}
-
-static attn_status outside(const char *name, double found, const char *expected) {
-    return fail(ATTN_ERROR_ARGUMENT, "%s is %g, %s was expected", name, found, expected);
-}
-
-attn_status translate_options_check(const attn_translate_options *o, search_options *out) {
-    if (o->beam < 1 || o->beam > 64) {
-        return outside("beam", o->beam, "1 to 64");
-    }
-    if (o->n_best < 1 || o->n_best > o->beam) {
-        return outside("n_best", o->n_best, "1 to beam");
-    }
-    if (!(o->length_penalty >= -10 && o->length_penalty <= 10)) {
-        return outside("length_penalty", o->length_penalty, "-10 to 10");
-    }
-    if (o->max_length < 0) {
-        return outside("max_length", o->max_length, "0 or more");
-    }
-    if (o->batch_tokens < 1) {
-        return outside("batch_tokens", o->batch_tokens, "1 or more");
-    }
-    if (o->min_length < 0 || (o->max_length > 0 && o->min_length > o->max_length)) {
-        return outside("min_length", o->min_length, o->max_length > 0 ? "0 to max_length" : "0 or more");
-    }
-    *out = (search_options){o->beam, o->length_penalty, o->max_length, o->batch_tokens, o->min_length, NULL};
-    return ATTN_OK;
-}
 
 static int is_blank(const char *text, size_t length) {
     for (size_t at = 0; at < length;) {
@@ -99,14 +60,15 @@ attn_status encode_text(const tokenizer *t, tokenizer_side side, size_t position
     return status;
 }
 
-/* The ids of all texts, and the warnings about them. */
-static attn_status encode_all(const attn_model *model, const char *const *texts, size_t count,
-                              const attn_translate_options *options, id_buffer *ids, size_t *offsets) {
+attn_status encode_texts(const attn_model *model, tokenizer_side side, const char *const *texts, size_t count,
+                         const attn_translate_options *options, id_buffer *ids, size_t *offsets) {
     char changed[CHANGE_ROOM];
     size_t positions = (size_t)model->transformer->config.max_position_embeddings;
     offsets[0] = 0;
     for (size_t i = 0; i < count; i++) {
-        attn_status status = encode_text(model->tokenizer, TOKENIZER_SOURCE, positions, texts[i], ids, changed);
+        changed[0] = '\0';
+        attn_status status =
+            texts[i] ? encode_text(model->tokenizer, side, positions, texts[i], ids, changed) : ATTN_OK;
         if (status) {
             return fail_within(status, "text %zu", i + 1);
         }
@@ -118,58 +80,64 @@ static attn_status encode_all(const attn_model *model, const char *const *texts,
     return ATTN_OK;
 }
 
-static attn_status decode_all(const attn_model *model, attn_translation *result, int n_best) {
-    for (size_t i = 0; i < result->count; i++) {
-        hypothesis_list *list = &result->lists[i];
-        while (list->count > n_best) {
-            hypothesis_release(&list->items[--list->count]);
-        }
-        result->texts[i] = memory_allocate((size_t)list->count, sizeof(char *));
-        if (!result->texts[i]) {
-            return ATTN_ERROR_MEMORY;
-        }
-        for (int rank = 0; rank < list->count; rank++) {
-            const hypothesis *h = &list->items[rank];
-            attn_status status = tokenizer_decode(model->tokenizer, h->ids, (size_t)h->count, &result->texts[i][rank]);
-            if (status) {
-                return status;
-            }
-        }
-        result->target_tokens += list->items[0].ids ? (size_t)list->items[0].count + 1 : 0;
+/* What is asked of each sentence: its prefix. */
+typedef struct asked {
+    id_buffer ids;
+    size_t *offsets;            /* [count + 1] */
+    sentence_request *requests; /* [count] */
+} asked;
+
+static void release_asked(asked *a) {
+    id_buffer_release(&a->ids);
+    memory_free(a->offsets);
+    memory_free(a->requests);
+}
+
+static attn_status ask_prefixes(const attn_model *model, const attn_translate_options *options, size_t count, asked *a) {
+    a->offsets = memory_allocate(count + 1, sizeof *a->offsets);
+    a->requests = memory_allocate(count, sizeof *a->requests);
+    attn_status status = a->offsets && a->requests ? ATTN_OK : ATTN_ERROR_MEMORY;
+    status = status ? status
+                    : encode_texts(model, TOKENIZER_TARGET, options->prefixes, count, options, &a->ids, a->offsets);
+    for (size_t i = 0; i < count && !status; i++) {
+        size_t tokens = a->offsets[i + 1] - a->offsets[i];
+        a->requests[i] = (sentence_request){.prefix = a->ids.ids + a->offsets[i],
+                                            .prefix_count = tokens ? (int32_t)tokens - 1 : 0};
     }
-    return ATTN_OK;
+    return status;
 }
 
 attn_status attn_translate(const attn_model *model, const char *const *texts, size_t count,
                            const attn_translate_options *options, attn_translation **translation) {
     attn_translate_options standard;
-    search_options searching;
+    prepared_search prepared;
     if (!translation || !model || (count && !texts)) {
         return fail(ATTN_ERROR_ARGUMENT, "a model, texts and a place for the translation were expected");
     }
     *translation = NULL;
     attn_translate_options_defaults(&standard);
     options = options ? options : &standard;
-    attn_status status = translate_options_check(options, &searching);
+    attn_status status = prepare_search(options, &prepared);
     if (status) {
         return status;
     }
-    attn_translation *result = memory_allocate(1, sizeof *result);
+    attn_translation *result = NULL;
     id_buffer ids = {0};
+    asked requests = {0};
     size_t *offsets = memory_allocate(count + 1, sizeof *offsets);
-    if (result) {
-        result->lists = memory_allocate(count, sizeof *result->lists);
-        result->texts = memory_allocate(count, sizeof *result->texts);
-        result->count = result->lists && result->texts ? count : 0;
+    status = offsets ? translation_new(model, count, &result) : ATTN_ERROR_MEMORY;
+    status = status ? status : encode_texts(model, TOKENIZER_SOURCE, texts, count, options, &ids, offsets);
+    if (!status && options->prefixes) {
+        status = ask_prefixes(model, options, count, &requests);
+        prepare_requests(&prepared, requests.requests);
     }
-    status = result && result->lists && result->texts && offsets ? ATTN_OK : ATTN_ERROR_MEMORY;
-    status = status ? status : encode_all(model, texts, count, options, &ids, offsets);
     if (!status) {
         result->source_tokens = ids.count;
-        status = search(model->searcher, ids.ids, offsets, count, &searching, result->lists);
+        status = search(model->searcher, ids.ids, offsets, count, &prepared.options, result->lists);
     }
-    status = status ? status : decode_all(model, result, options->n_best);
+    status = status ? status : translation_decode(result, options->n_best);
     id_buffer_release(&ids);
+    release_asked(&requests);
     memory_free(offsets);
     if (status) {
         attn_translation_free(result);
@@ -177,46 +145,4 @@ attn_status attn_translate(const attn_model *model, const char *const *texts, si
     }
     *translation = result;
     return ATTN_OK;
-}
-
-const char *attn_translation_ranked(const attn_translation *translation, size_t i, int rank) {
-    return translation && i < translation->count && rank >= 0 && rank < translation->lists[i].count
-               ? translation->texts[i][rank]
-               : NULL;
-}
-
-const char *attn_translation_text(const attn_translation *translation, size_t i) {
-    return attn_translation_ranked(translation, i, 0);
-}
-
-double attn_translation_score(const attn_translation *translation, size_t i, int rank) {
-    return attn_translation_ranked(translation, i, rank) ? translation->lists[i].items[rank].score : 0;
-}
-
-double attn_translation_log_probability(const attn_translation *translation, size_t i, int rank) {
-    return attn_translation_ranked(translation, i, rank) ? translation->lists[i].items[rank].log_probability : 0;
-}
-
-size_t attn_translation_source_tokens(const attn_translation *translation) {
-    return translation->source_tokens;
-}
-
-size_t attn_translation_target_tokens(const attn_translation *translation) {
-    return translation->target_tokens;
-}
-
-void attn_translation_free(attn_translation *translation) {
-    if (!translation) {
-        return;
-    }
-    for (size_t i = 0; i < translation->count; i++) {
-        for (int rank = 0; translation->texts[i] && rank < translation->lists[i].count; rank++) {
-            memory_free(translation->texts[i][rank]);
-        }
-        memory_free(translation->texts[i]);
-        hypothesis_list_release(&translation->lists[i]);
-    }
-    memory_free(translation->texts);
-    memory_free(translation->lists);
-    memory_free(translation);
 }

@@ -1,0 +1,102 @@
+#!/bin/bash
+# attn translate's options for searching, sampling and printing, and attn score, with a toy
+# model that is trained here in a moment (each word wN becomes tN).
+#     test_decoding.sh ATTN SOURCE_FOLDER
+set -u
+attn=$1
+export OMP_WAIT_POLICY=passive LC_ALL=C.UTF-8
+work=$(mktemp -d "${TMPDIR:-/tmp}/attn_cli_XXXXXX")
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+failures=0
+
+wrong() {
+  echo "FAILED: $*"
+  failures=$((failures + 1))
+}
+
+# expect STATUS TEXT COMMAND...: that exit status, and TEXT on standard error.
+expect() {
+  local status=$1 text=$2
+  shift 2
+  "$@" >out 2>err </dev/null
+  local found=$?
+  [ $found -eq "$status" ] || wrong "exit $found, not $status: $* ($(head -c 300 err))"
+  grep -qF -- "$text" err || wrong "\"$text\" is not in what was said: $* ($(head -c 300 err))"
+  [ "$(wc -l <err)" -le 2 ] || wrong "more than a sentence: $*"
+}
+
+# --- a model
+awk 'BEGIN { srand(3); for (i = 0; i < 1500; i++) { n = 1 + int(rand() * 6); s = ""; t = "";
+     for (j = 0; j < n; j++) { w = int(rand() * 20); s = s (j ? " " : "") "w" w; t = t (j ? " " : "") "t" w }
+     print s >"s.txt"; print t >"t.txt" } }'
+"$attn" train --source s.txt --target t.txt --model m --tokenizer whitespace --layers 1 --width 32 --heads 2 \
+  --feed-forward 64 --dropout 0 --rate 0.01 --warmup 50 --batch-tokens 1024 --updates 150 2>log || { cat log; exit 1; }
+head -100 s.txt >some.txt
+"$attn" translate --model m <some.txt >plain || wrong "translate"
+
+# --- scores: what translate prints is what score says, to the last digit
+"$attn" translate --model m --scores --token-scores <some.txt >scored
+cut -f2 scored | cmp -s - plain || wrong "--scores changes translations"
+"$attn" score --model m --source some.txt --target plain --token-scores >again || wrong "score"
+cut -f1,3 scored | cmp -s - again || wrong "score and translate --scores differ: $(cut -f1,3 scored | diff - again | head -4)"
+"$attn" translate --model m --beam 1 --scores --length-penalty 0 <some.txt >scored
+cut -f2 scored >greedy
+"$attn" score --model m --source some.txt --target greedy --length-penalty 0 --threads 1 --batch-tokens 20 >again
+cut -f1 scored | cmp -s - again || wrong "log p of score and translate differ"
+awk -F'\t' '{ n = split($3, p, " "); s = 0; for (i = 1; i <= n; i++) s += p[i]; if (s / n - $1 > 1e-5 || $1 - s / n > 1e-5) exit 1 }' \
+  <("$attn" translate --model m --scores --token-scores <some.txt) || wrong "the scores of tokens do not add up"
+printf 'w1\n\nw2\n' >three.txt
+printf 't1\nt1\n\n' >other.txt
+[ "$("$attn" score --model m --source three.txt --target other.txt | tail -2 | tr '\n' ' ')" = "0.000000 0.000000 " ] ||
+  wrong "blank sides"
+expect 1 'has 3 lines' "$attn" score --model m --source three.txt --target plain
+expect 1 'nowhere.txt' "$attn" score --model m --source nowhere.txt --target plain
+expect 2 '--target FILE were expected' "$attn" score --model m --source three.txt
+if command -v python3 >/dev/null; then
+  "$attn" translate --model m --json --n-best 2 <three.txt >json || wrong "--json"
+  python3 - <<'PYTHON' || wrong "--json is not what it should be: $(cat json)"
+import json
+rows = [json.loads(line) for line in open("json")]
+assert [(r["line"], r["rank"]) for r in rows] == [(1, 1), (1, 2), (2, 1), (3, 1), (3, 2)], rows
+for r in rows:
+    total = sum(t["log_probability"] for t in r["tokens"])
+    assert abs(total - r["log_probability"]) < 1e-5
+    assert not r["tokens"] or r["tokens"][-1]["piece"] == "</s>"
+PYTHON
+fi
+
+# --- prefixes
+printf 't9 t8\n\nt7\n' >prefixes
+head -3 some.txt | "$attn" translate --model m --prefix-file prefixes >out || wrong "--prefix-file"
+sed -n 1p out | grep -q '^t9 t8' && sed -n 3p out | grep -q '^t7' || wrong "prefixes are not kept: $(cat out)"
+[ "$(sed -n 2p out)" = "$(sed -n 2p plain)" ] || wrong "an empty prefix changes a translation"
+expect 1 'nowhere' "$attn" translate --model m --prefix-file nowhere
+"$attn" translate --model m --prefix-file prefixes <some.txt >out 2>err && wrong "too few prefixes"
+grep -q 'prefixes has 3 lines' err || wrong "too few prefixes: $(cat err)"
+
+# --- repeating
+echo 'w1 w1 w1 w1' | "$attn" translate --model m --no-repeat-ngram 1 >out
+tr ' ' '\n' <out | sort | uniq -d | grep -q . && wrong "--no-repeat-ngram 1 repeats: $(cat out)"
+echo 'w1 w1 w1 w1' | "$attn" translate --model m --beam 1 --repetition-penalty 9 >out
+tr ' ' '\n' <out | sort | uniq -d | grep -q . && wrong "--repetition-penalty 9 repeats: $(cat out)"
+
+# --- sampling
+"$attn" translate --model m --sample --temperature 3 --seed 4 <some.txt >drawn || wrong "--sample"
+tac some.txt | "$attn" translate --model m --sample --temperature 3 --seed 4 --threads 1 --batch-tokens 9 | tac |
+  cmp -s - drawn || wrong "a sample depends on its company"
+"$attn" translate --model m --sample --temperature 3 --seed 5 <some.txt | cmp -s - drawn && wrong "another seed, the same samples"
+"$attn" translate --model m --sample --top-k 1 <some.txt | cmp -s - greedy || wrong "--top-k 1 is not greedy"
+"$attn" translate --model m --sample --top-p 0.000001 <some.txt | cmp -s - greedy || wrong "--top-p 0.000001 is not greedy"
+[ "$(echo 'w1 w2' | "$attn" translate --model m --sample --n-best 7 | wc -l)" -eq 7 ] || wrong "7 samples"
+for wrong_one in 0 -1 nan inf; do
+  expect 2 "--temperature is \"$wrong_one\", a number from 0.01" "$attn" translate --model m --sample --temperature $wrong_one
+done
+expect 2 '--top-p is "0"' "$attn" translate --model m --sample --top-p 0
+expect 2 '--top-k is "0"' "$attn" translate --model m --sample --top-k 0
+expect 2 '--top-k is of use with --sample alone' "$attn" translate --model m --top-k 3
+expect 2 '--beam and --sample exclude' "$attn" translate --model m --sample --beam 3
+expect 2 '--repetition-penalty is "0"' "$attn" translate --model m --repetition-penalty 0
+
+[ $failures -eq 0 ] && echo "all is well"
+exit $((failures > 0))
