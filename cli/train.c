@@ -256,6 +256,7 @@ int command_train(int argc, char **argv) {
         option_without_default(option_int("threads", &threads, 0, 1024, "N", "threads (default: all processors)")),
         option_int64("journal-every", &o.journal_every, 1, INT64_MAX / 4, "N", "updates a line of log.jsonl"),
         option_double("log-every", &c.every, 0, 1e6, "SECONDS", "between lines where there is no terminal"),
+        option_flag("profile", &o.profile, "at the end, a table of where the updates' time went, by operation"),
         option_flag("quiet", &c.quiet, "results alone"),
         option_end()};
     command_usage usage = {

@@ -329,6 +329,7 @@ typedef struct attn_train_options {
     int64_t save_every;        /* 0: the state is saved at validations; else every N updates too */
     int keep_last, keep_best;  /* 0; model folders of the last N and the best N validations,
                                 * under MODEL/checkpoints/update-U */
+    int profile;               /* 0; 1: where the updates' time went is logged at the end, by operation */
     int average_kept;          /* 0; 1: at the end, the mean of the kept last ones goes to
                                 * MODEL/averaged */
     int64_t journal_every;     /* 20; updates a line in MODEL/log.jsonl */

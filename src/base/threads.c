@@ -3,7 +3,7 @@
 #include <omp.h>
 
 int threads_get(void) {
-    return omp_in_parallel() ? 1 : omp_get_max_threads();
+    return omp_get_active_level() < omp_get_max_active_levels() ? omp_get_max_threads() : 1;
 }
 
 void threads_set(int count) {
@@ -16,4 +16,16 @@ int threads_index(void) {
 
 int threads_available(void) {
     return omp_get_num_procs();
+}
+
+int threads_allow_teams(int count) {
+    int levels = omp_get_max_active_levels();
+    if (count > 1) {
+        omp_set_max_active_levels(omp_get_active_level() + 2);
+    }
+    return levels;
+}
+
+void threads_end_teams(int levels) {
+    omp_set_max_active_levels(levels);
 }

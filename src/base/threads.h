@@ -20,4 +20,9 @@ int threads_index(void);
 /* Processors available to this process. */
 int threads_available(void);
 
+/* Lets the threads of the next parallel region open regions of their own where count, the
+ * threads of each of those, is above 1. Returns what threads_end_teams wants. */
+int threads_allow_teams(int count);
+void threads_end_teams(int before);
+
 #endif

@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "base/memory.h"
+#include "base/threads.h"
 
 enum {
     ROW_BLOCK = 256,
@@ -471,8 +472,8 @@ static attn_status run(gemm_context *context, matrix c, matrix a, matrix b, int 
     cutting cut = cut_product(context, c, a, packed);
     int threads = omp_get_max_threads();
     attn_status result = ATTN_OK;
-    if (omp_in_parallel() || cut.tasks == 1) {
-        int thread = omp_in_parallel() ? omp_get_thread_num() : 0;
+    if (threads_get() == 1 || cut.tasks == 1) {
+        int thread = omp_get_thread_num();
         /* Outside a team oneDNN would take the threads itself, and cut the work by them. */
         omp_set_num_threads(1);
         for (int64_t task = 0; task < cut.tasks && !result; task++) {

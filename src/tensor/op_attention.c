@@ -46,6 +46,7 @@ static void attention_backward(tape *t, void *context) {
         tape_fail(t, fail(ATTN_ERROR_INTERNAL, "attention's inputs are used by another operation"));
         return;
     }
+    profile_place before = profile_enter(t->profile, PROFILE_ATTENTION, PROFILE_BACKWARD, 0);
     arena_mark mark = arena_get_mark(t->memory);
     size_t size = 0;
     attn_status status = attn_attention_workspace(&c->problem, ATTN_PASS_BACKWARD, &size);
@@ -61,6 +62,7 @@ static void attention_backward(tape *t, void *context) {
     }
     tape_fail(t, status);
     arena_return_to(t->memory, mark);
+    profile_return(t->profile, before);
 }
 
 /* Shows the weights of every sequence to the probe. */
@@ -105,6 +107,7 @@ tensor *op_attention(tape *t, const attention_inputs *inputs) {
         c->problem.dropout = inputs->dropout;
         c->problem.dropout_seed = tape_draw(t);
     }
+    profile_place before = profile_enter(t->profile, PROFILE_ATTENTION, PROFILE_FORWARD, 0);
     arena_mark mark = arena_get_mark(t->memory);
     size_t size = 0;
     attn_status status = attn_attention_workspace(&c->problem, ATTN_PASS_FORWARD, &size);
@@ -117,6 +120,7 @@ tensor *op_attention(tape *t, const attention_inputs *inputs) {
     }
     tape_fail(t, status);
     arena_return_to(t->memory, mark);
+    profile_return(t->profile, before);
     if (t->probe.look) {
         show_weights(t, c);
     }

@@ -32,10 +32,15 @@ typedef struct loss_state {
  * `place` .. of the gradient block. */
 static attn_status logit_rows(loss_state *s, int64_t first, int64_t count, int64_t place) {
     tape *t = s->t;
+    /* The operation's profile is the first thread's. */
+    profile *p = omp_get_thread_num() == 0 ? t->profile : NULL;
+    profile_place before = profile_enter(p, PROFILE_LOGITS, PROFILE_FORWARD,
+                                         product_operations(count, s->vocabulary, s->x->columns));
     float *logits = s->logits + (int64_t)omp_get_thread_num() * LOGIT_ROWS * s->vocabulary;
     attn_status status = gemm_packed(t->gemm, matrix_of(logits, count, s->vocabulary, ELEMENT_F32),
                                      matrix_rows(tensor_matrix(s->x), first, count), s->to_logits,
                                      (gemm_options){.bias = parameter_values(t->parameters, s->bias)});
+    (void)profile_enter(p, PROFILE_SOFTMAX, PROFILE_FORWARD, (double)(count * s->vocabulary) * 6);
     for (int64_t i = 0; i < count && !status; i++) {
         float *z = logits + i * s->vocabulary;
         int64_t token = first + i;
@@ -45,6 +50,7 @@ static attn_status logit_rows(loss_state *s, int64_t first, int64_t count, int64
             row_write(t, t->type, element_at(s->gradient, t->type, (place + i) * s->vocabulary), z, s->vocabulary);
         }
     }
+    profile_return(p, before);
     return status;
 }
 
@@ -52,13 +58,17 @@ static attn_status logit_rows(loss_state *s, int64_t first, int64_t count, int64
 static attn_status spread_gradient(loss_state *s, int64_t first, int64_t count) {
     tape *t = s->t;
     matrix g = matrix_of(s->gradient, count, s->vocabulary, t->type);
+    double operations = product_operations(count, s->vocabulary, s->x->columns);
+    profile_place before = profile_enter(t->profile, PROFILE_LOGITS, PROFILE_BACKWARD, operations);
     attn_status status = gemm_packed(t->gemm, matrix_rows(gradient_matrix(s->x), first, count), g, s->to_width,
                                      (gemm_options){0});
+    (void)profile_enter(t->profile, PROFILE_LOGITS_WEIGHTS, PROFILE_BACKWARD, operations);
     if (!status) {
         matrix d_table = matrix_of(parameter_gradients(t->parameters, s->table), s->vocabulary, s->table.columns, ELEMENT_F32);
         status = gemm(t->gemm, d_table, matrix_transpose(g), matrix_rows(tensor_matrix(s->x), first, count),
                       (gemm_options){.accumulate = 1});
     }
+    (void)profile_enter(t->profile, PROFILE_SOFTMAX, PROFILE_BACKWARD, (double)(count * s->vocabulary) * (double)element_size(t->type));
     float *d_bias = parameter_gradients(t->parameters, s->bias);
     int64_t slices = (s->vocabulary + BIAS_SLICE - 1) / BIAS_SLICE;
 #pragma omp parallel for schedule(static)
@@ -71,6 +81,7 @@ static attn_status spread_gradient(loss_state *s, int64_t first, int64_t count) 
             t->rows->add(d_bias + column, row_read(t, t->type, row, room, width), width);
         }
     }
+    profile_return(t->profile, before);
     return status;
 }
 
@@ -118,12 +129,15 @@ attn_status op_cross_entropy(tape *t, tensor *x, parameter table, parameter bias
         s.gradient = tape_memory(t, GRADIENT_ROWS * vocabulary, element_size(t->type));
     }
     matrix weight = parameter_matrix(t->parameters, table);
+    profile_place before = profile_enter(t->profile, PROFILE_PACKING, PROFILE_FORWARD,
+                                         (double)(4 * vocabulary * table.columns) * (double)element_size(t->type));
     if (!t->status) {
         tape_fail(t, gemm_pack(t->gemm, matrix_transpose(weight), t->type, &s.to_logits));
     }
     if (!t->status && t->recording) {
         tape_fail(t, gemm_pack(t->gemm, weight, t->type, &s.to_width));
     }
+    profile_return(t->profile, before);
     if (!t->status) {
         tape_fail(t, run_blocks(&s));
     }

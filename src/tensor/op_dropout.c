@@ -15,6 +15,7 @@ static void dropout_backward(tape *t, void *context) {
     if (!c->y->gradient || !tape_gradient(t, c->x, &accumulate)) {
         return;
     }
+    profile_place before = profile_enter(t->profile, PROFILE_DROPOUT, PROFILE_BACKWARD, tensor_bytes(c->x, 2));
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < c->x->rows; i++) {
         float values[n + 16], room[n + 16];
@@ -22,6 +23,7 @@ static void dropout_backward(tape *t, void *context) {
         t->rows->dropout(values, n, c->key, i, c->drop);
         row_give(t, c->x->type, gradient_row(c->x, c->x->gradient, i), values, room, n, accumulate);
     }
+    profile_return(t->profile, before);
 }
 
 tensor *op_dropout(tape *t, tensor *x, float dropout) {
@@ -36,6 +38,7 @@ tensor *op_dropout(tape *t, tensor *x, float dropout) {
         return NULL;
     }
     *c = (dropout_context){x, y, tape_draw(t), drop};
+    profile_place before = profile_enter(t->profile, PROFILE_DROPOUT, PROFILE_FORWARD, tensor_bytes(x, 2));
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < x->rows; i++) {
         float values[n + 16];
@@ -43,6 +46,7 @@ tensor *op_dropout(tape *t, tensor *x, float dropout) {
         t->rows->dropout(values, n, c->key, i, c->drop);
         row_write(t, y->type, tensor_row(y, i), values, n);
     }
+    profile_return(t->profile, before);
     tape_note_backward(t, dropout_backward, c);
     return y;
 }

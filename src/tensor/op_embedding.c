@@ -28,6 +28,7 @@ static void embedding_backward(tape *t, void *context) {
     if (!scaled) {
         return;
     }
+    profile_place before = profile_enter(t->profile, PROFILE_EMBEDDING, PROFILE_BACKWARD, tensor_bytes(y, 3));
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < y->rows; i++) {
         float *row = scaled + i * n, room[n + 16];
@@ -48,6 +49,7 @@ static void embedding_backward(tape *t, void *context) {
             t->rows->add(gradient + c->ids[i] * n + first, scaled + i * n + first, width);
         }
     }
+    profile_return(t->profile, before);
 }
 
 tensor *op_embedding(tape *t, parameter table, const int32_t *ids, packing p, const float *positions, float scale,
@@ -67,6 +69,7 @@ tensor *op_embedding(tape *t, parameter table, const int32_t *ids, packing p, co
         c->key = tape_draw(t);
     }
     const float *rows = parameter_values(t->parameters, table);
+    profile_place before = profile_enter(t->profile, PROFILE_EMBEDDING, PROFILE_FORWARD, tensor_bytes(y, 2));
 #pragma omp parallel for schedule(static)
     for (int64_t s = 0; s < p.sequences; s++) {
         float values[n + 16];
@@ -82,6 +85,7 @@ tensor *op_embedding(tape *t, parameter table, const int32_t *ids, packing p, co
             row_write(t, y->type, tensor_row(y, i), values, n);
         }
     }
+    profile_return(t->profile, before);
     tape_note_backward(t, embedding_backward, c);
     return y;
 }

@@ -30,6 +30,8 @@ static void activation_backward(tape *t, const linear_context *c) {
     if (partial_sums_open(t, &sums, y->rows, n)) {
         return;
     }
+    int passes = c->kind == ACTIVATION_NONE ? 1 : 3;
+    profile_place before = profile_enter(t->profile, PROFILE_LINEAR_ROWS, PROFILE_BACKWARD, tensor_bytes(y, passes));
 #pragma omp parallel for schedule(static)
     for (int64_t chunk = 0; chunk < sums.chunks; chunk++) {
         float room[n + 16], other[n + 16];
@@ -58,6 +60,7 @@ static void activation_backward(tape *t, const linear_context *c) {
         }
     }
     partial_sums_add_to(t, &sums, parameter_gradients(t->parameters, c->bias));
+    profile_return(t->profile, before);
 }
 
 static void linear_backward(tape *t, void *context) {
@@ -71,10 +74,14 @@ static void linear_backward(tape *t, void *context) {
     if (!tape_gradient(t, c->x, &accumulate)) {
         return;
     }
+    double operations = product_operations(g.rows, weight.rows, weight.columns);
+    profile_place before = profile_enter(t->profile, PROFILE_LINEAR, PROFILE_BACKWARD, operations);
     tape_fail(t, gemm(t->gemm, gradient_matrix(c->x), g, weight, (gemm_options){.accumulate = accumulate}));
+    (void)profile_enter(t->profile, PROFILE_LINEAR_WEIGHTS, PROFILE_BACKWARD, operations);
     matrix d_weight = matrix_of(parameter_gradients(t->parameters, c->weight), c->weight.rows, c->weight.columns,
                                 ELEMENT_F32);
     tape_fail(t, gemm(t->gemm, d_weight, matrix_transpose(g), tensor_matrix(c->x), (gemm_options){.accumulate = 1}));
+    profile_return(t->profile, before);
 }
 
 tensor *op_linear(tape *t, tensor *x, parameter weight, parameter bias, activation kind) {
@@ -91,11 +98,14 @@ tensor *op_linear(tape *t, tensor *x, parameter weight, parameter bias, activati
     *c = (linear_context){x, y, product, weight, bias, kind};
     gemm_options options = {.bias = parameter_values(t->parameters, bias), .rectify = kind == ACTIVATION_RELU};
     const packed_matrix *packed = t->packed ? packed_parameters_find(t->packed, weight) : NULL;
+    profile_place before = profile_enter(t->profile, PROFILE_LINEAR, PROFILE_FORWARD,
+                                         product_operations(x->rows, weight.rows, weight.columns));
     tape_fail(t, packed ? gemm_packed(t->gemm, tensor_matrix(product), tensor_matrix(x), packed, options)
                         : gemm(t->gemm, tensor_matrix(product), tensor_matrix(x),
                                matrix_transpose(parameter_matrix(t->parameters, weight)), options));
     if (separate || kind == ACTIVATION_TANH) {
         int64_t n = y->columns;
+        (void)profile_enter(t->profile, PROFILE_LINEAR_ROWS, PROFILE_FORWARD, tensor_bytes(y, 2));
 #pragma omp parallel for schedule(static)
         for (int64_t i = 0; i < y->rows; i++) {
             float room[n + 16];
@@ -110,6 +120,7 @@ tensor *op_linear(tape *t, tensor *x, parameter weight, parameter bias, activati
             row_write(t, y->type, tensor_row(y, i), room, n);
         }
     }
+    profile_return(t->profile, before);
     tape_note_backward(t, linear_backward, c);
     return t->status ? NULL : y;
 }

@@ -29,6 +29,8 @@ static void residual_norm_backward(tape *t, void *context) {
     if (partial_sums_open(t, &gains, y->rows, n) || partial_sums_open(t, &biases, y->rows, n)) {
         return;
     }
+    int passes = 4 + add_x + add_f;
+    profile_place before = profile_enter(t->profile, PROFILE_RESIDUAL_NORM, PROFILE_BACKWARD, tensor_bytes(y, passes));
 #pragma omp parallel for schedule(static)
     for (int64_t chunk = 0; chunk < gains.chunks; chunk++) {
         float dy_room[n + 16], unit_room[n + 16], ds[n + 16], room[n + 16];
@@ -47,6 +49,7 @@ static void residual_norm_backward(tape *t, void *context) {
     }
     partial_sums_add_to(t, &biases, parameter_gradients(t->parameters, c->bias));
     partial_sums_add_to(t, &gains, parameter_gradients(t->parameters, c->gain));
+    profile_return(t->profile, before);
 }
 
 tensor *op_residual_norm(tape *t, tensor *x, tensor *f, parameter gain, parameter bias, float epsilon,
@@ -71,6 +74,7 @@ tensor *op_residual_norm(tape *t, tensor *x, tensor *f, parameter gain, paramete
         }
     }
     const float *gains = parameter_values(t->parameters, gain), *biases = parameter_values(t->parameters, bias);
+    profile_place before = profile_enter(t->profile, PROFILE_RESIDUAL_NORM, PROFILE_FORWARD, tensor_bytes(y, 4));
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < x->rows; i++) {
         float sum[n + 16], unit[n + 16], room[n + 16];
@@ -86,6 +90,7 @@ tensor *op_residual_norm(tape *t, tensor *x, tensor *f, parameter gain, paramete
             c->rstd[i] = rstd;
         }
     }
+    profile_return(t->profile, before);
     tape_note_backward(t, residual_norm_backward, c);
     return y;
 }

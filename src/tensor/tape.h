@@ -13,6 +13,7 @@
 #include "tensor/gemm.h"
 #include "tensor/packed_parameters.h"
 #include "tensor/parameters.h"
+#include "tensor/profile.h"
 #include "tensor/rows.h"
 
 /* A dense [rows, columns] matrix of activations: one row a token. */
@@ -51,6 +52,7 @@ typedef struct tape {
     uint64_t draws;     /* streams taken from it so far */
     attn_status status; /* of the first operation that failed */
     attention_probe probe;
+    profile *profile; /* of the thread at work; NULL: nothing is timed */
     tape_note *notes;
     size_t count, capacity;
 } tape;
@@ -125,6 +127,16 @@ static inline void row_give(const tape *t, element_type type, void *row, float *
         t->rows->add(values, row_read(t, type, row, room, n), n);
     }
     row_write(t, type, row, values, n);
+}
+
+/* Bytes of `count` passes over x, for the profile. */
+static inline double tensor_bytes(const tensor *x, int count) {
+    return (double)count * (double)(x->rows * x->columns) * (double)element_size(x->type);
+}
+
+/* Operations of a product of these matrices, for the profile. */
+static inline double product_operations(int64_t rows, int64_t columns, int64_t depth) {
+    return 2.0 * (double)rows * (double)columns * (double)depth;
 }
 
 static inline void *tensor_row(const tensor *x, int64_t row) {

@@ -174,3 +174,13 @@ attn_status optimizer_update(optimizer *o, double rate, double scale, double *no
     }
     return ATTN_OK;
 }
+
+double optimizer_bytes(const optimizer *o) {
+    /* Gradients twice (the norm), values and moments each way. */
+    int copies = o->parameters->copies != NULL;
+    double each = 4.0 * (2 + 2 + 2 + 2 * (o->second != NULL) + 2 * (o->average != NULL)) + 2.0 * copies, n = 0;
+    for (size_t i = 0; i < o->stretch_count; i++) {
+        n += (double)o->stretches[i].n;
+    }
+    return each * n;
+}

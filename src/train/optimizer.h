@@ -53,4 +53,7 @@ void optimizer_close(optimizer *o);
  * returned, naming a parameter. */
 attn_status optimizer_update(optimizer *o, double rate, double scale, double *norm);
 
+/* Bytes that one update reads and writes. */
+double optimizer_bytes(const optimizer *o);
+
 #endif

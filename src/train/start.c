@@ -88,7 +88,7 @@ static attn_status make_network(trainer *t, int resumes) {
         return fail(ATTN_ERROR_UNSUPPORTED, "this processor does not multiply bf16; use f32");
     }
     attn_status status = create_network(t, resumes, (network_purpose){1, type});
-    status = status ? status : gradient_step_open(&t->network, &t->step);
+    status = status ? status : gradient_step_open(&t->network, 0, &t->step);
     if (!status && !resumes) {
         t->network.kind->initialize(t->network.model, o->seed);
         status = o->init ? network_read_weights(&t->network, o->init) : ATTN_OK;

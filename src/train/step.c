@@ -6,8 +6,10 @@
 #include "base/threads.h"
 
 enum {
-    PARTS = 8,
-    LARGEST_MODEL_IN_PARTS = 16 << 20, /* parameters: a block a part is 64 MiB at most */
+    LARGE_MODEL = 16 << 20, /* parameters: more than that make FEW_BLOCKS, of more than 64 MiB each */
+    FEW_BLOCKS = 2,
+    PART_TOKENS = 2048,     /* of both sides, at most: it is what activations take memory for */
+    MOST_PARTS = 1 << 16,   /* of one batch */
     SUM_BLOCK = 1 << 13
 };
 
@@ -17,14 +19,15 @@ typedef struct worker {
     tape tape;
     int32_t *source_offsets, *target_offsets; /* of the part at hand */
     size_t offsets_capacity[2];
+    profile profile;
 } worker;
 
 struct gradient_step {
     network network;
-    int parts;
     worker *workers;
     int worker_count;
-    float *blocks[PARTS]; /* gradients; the first is the network's own */
+    float *blocks[GRADIENT_BLOCKS]; /* gradients; the first is the network's own */
+    int block_count;
 };
 
 static attn_status worker_open(worker *w, const network *n) {
@@ -61,16 +64,16 @@ static attn_status need_workers(gradient_step *s, int count) {
     return ATTN_OK;
 }
 
-attn_status gradient_step_open(const network *n, gradient_step **made) {
+attn_status gradient_step_open(const network *n, int blocks, gradient_step **made) {
     gradient_step *s = memory_allocate(1, sizeof *s);
     *made = s;
     if (!s) {
         return ATTN_ERROR_MEMORY;
     }
     s->network = *n;
-    s->parts = n->parameters->size <= LARGEST_MODEL_IN_PARTS ? PARTS : 1;
+    s->block_count = blocks > 0 ? blocks : n->parameters->size <= LARGE_MODEL ? GRADIENT_BLOCKS : FEW_BLOCKS;
     s->blocks[0] = n->parameters->gradients;
-    for (int i = 1; i < s->parts; i++) {
+    for (int i = 1; i < s->block_count; i++) {
         s->blocks[i] = memory_allocate((size_t)n->parameters->size, sizeof(float));
         if (!s->blocks[i]) {
             gradient_step_free(s);
@@ -96,7 +99,7 @@ void gradient_step_free(gradient_step *s) {
         memory_free(s->workers[i].target_offsets);
     }
     memory_free(s->workers);
-    for (int i = 1; i < PARTS; i++) {
+    for (int i = 1; i < GRADIENT_BLOCKS; i++) {
         memory_free(s->blocks[i]);
     }
     memory_free(s);
@@ -144,27 +147,59 @@ static attn_status cut(worker *w, const batch *b, size_t first, size_t end, batc
     return status;
 }
 
-static attn_status run_part(gradient_step *s, worker *w, int part, const batch *b, const gradient_task *task,
-                            loss_result *result) {
+/* Parts that go into each block: by the batch alone. */
+static int parts_of_block(const gradient_step *s, const batch *b) {
+    size_t room = (size_t)s->block_count * PART_TOKENS, most = MOST_PARTS / GRADIENT_BLOCKS;
+    size_t parts = (b->tokens_source + b->tokens_target + room - 1) / room;
+    return (int)(parts < 1 ? 1 : parts > most ? most : parts);
+}
+
+static void add_result(loss_result *total, const loss_result *part) {
+    total->loss += part->loss;
+    total->likelihood += part->likelihood;
+    total->correct += part->correct;
+    total->tokens += part->tokens;
+}
+
+/* Adds the gradient of part `part` of `parts` to the worker's block. */
+static attn_status run_part(gradient_step *s, worker *w, int part, int parts, const batch *b, const gradient_task *task,
+                            loss_result *total) {
     batch own;
-    size_t first = part_begin(b, part, s->parts), end = part_begin(b, part + 1, s->parts);
-    if (part > 0 || !task->adds) {
-        memset(s->blocks[part], 0, (size_t)w->parameters.size * sizeof(float));
-    }
-    if (part + 1 == s->parts) {
-        end = b->sequences;
-    }
+    loss_result result;
+    size_t first = part_begin(b, part, parts), end = part + 1 == parts ? b->sequences : part_begin(b, part + 1, parts);
     if (first == end) {
-        *result = (loss_result){0};
         return ATTN_OK;
     }
     attn_status status = cut(w, b, first, end, &own);
-    w->parameters.gradients = s->blocks[part];
-    tape_start(&w->tape, 1, task->seed, task->number * PARTS + (uint64_t)part);
+    tape_start(&w->tape, 1, task->seed, task->number * MOST_PARTS + (uint64_t)part);
     status = status ? status
-                    : s->network.kind->loss(&w->tape, s->network.model, &own, task->smoothing, task->divisor,
-                                              result);
+                    : s->network.kind->loss(&w->tape, s->network.model, &own, task->smoothing, task->divisor, &result);
+    if (!status) {
+        add_result(total, &result);
+    }
     return status ? status : tape_backward(&w->tape);
+}
+
+/* All parts of a block, one after the other. */
+static attn_status run_block(gradient_step *s, worker *w, int block, const batch *b, const gradient_task *task,
+                             loss_result *result) {
+    int each = parts_of_block(s, b);
+    attn_status status = ATTN_OK;
+    *result = (loss_result){0};
+    w->tape.profile = task->profile ? &w->profile : NULL;
+    profile_start(w->tape.profile);
+    if (block > 0 || !task->adds) {
+        size_t bytes = (size_t)w->parameters.size * sizeof(float);
+        profile_place before = profile_enter(w->tape.profile, PROFILE_ZEROING, PROFILE_FORWARD, (double)bytes);
+        memset(s->blocks[block], 0, bytes);
+        profile_return(w->tape.profile, before);
+    }
+    w->parameters.gradients = s->blocks[block];
+    for (int part = block * each; part < (block + 1) * each && !status; part++) {
+        status = run_part(s, w, part, s->block_count * each, b, task, result);
+    }
+    profile_stop(w->tape.profile);
+    return status;
 }
 
 /* blocks[0] += the others, in order. */
@@ -173,42 +208,60 @@ static void sum_blocks(gradient_step *s) {
 #pragma omp parallel for schedule(dynamic, 8)
     for (int64_t block = 0; block < count; block++) {
         int64_t at = block * SUM_BLOCK, n = size - at < SUM_BLOCK ? size - at : SUM_BLOCK;
-        for (int i = 1; i < s->parts; i++) {
+        for (int i = 1; i < s->block_count; i++) {
             s->workers[0].tape.rows->add(s->blocks[0] + at, s->blocks[i] + at, n);
         }
     }
 }
 
-attn_status gradient_step_run(gradient_step *s, const batch *b, const gradient_task *task, loss_result *result) {
-    loss_result results[PARTS];
-    attn_status statuses[PARTS];
-    int threads = threads_get() < s->parts ? threads_get() : s->parts;
-    attn_status status = need_workers(s, threads);
+/* Each block on a thread of its own; threads beyond the blocks work inside operations. */
+static attn_status run_blocks(gradient_step *s, const batch *b, const gradient_task *task, loss_result *results) {
+    attn_status statuses[GRADIENT_BLOCKS];
+    int threads = threads_get(), workers = threads < s->block_count ? threads : s->block_count;
+    attn_status status = need_workers(s, workers);
     if (status) {
         return status;
     }
-    if (s->parts == 1) {
-        statuses[0] = run_part(s, &s->workers[0], 0, b, task, &results[0]);
-    } else {
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-        for (int part = 0; part < s->parts; part++) {
-            statuses[part] = run_part(s, &s->workers[omp_get_thread_num()], part, b, task, &results[part]);
+    int inside = threads / workers, before = threads_allow_teams(inside);
+#pragma omp parallel for schedule(dynamic, 1) num_threads(workers)
+    for (int block = 0; block < s->block_count; block++) {
+        worker *w = &s->workers[omp_get_thread_num()];
+        threads_set(inside);
+        w->profile.team = inside;
+        statuses[block] = run_block(s, w, block, b, task, &results[block]);
+    }
+    threads_set(threads);
+    threads_end_teams(before);
+    for (int block = 0; block < s->block_count; block++) {
+        if (statuses[block]) {
+            /* The sentence may have been left on another thread. */
+            return workers == 1 ? statuses[block] : fail(statuses[block], "gradient %llu could not be computed: %s", (unsigned long long)task->number + 1,
+                        attn_status_text(statuses[block]));
         }
+    }
+    return ATTN_OK;
+}
+
+attn_status gradient_step_run(gradient_step *s, const batch *b, const gradient_task *task, loss_result *result) {
+    loss_result results[GRADIENT_BLOCKS];
+    profile_stop(task->profile);
+    attn_status status = run_blocks(s, b, task, results);
+    profile_start(task->profile);
+    for (int i = 0; task->profile && i < s->worker_count; i++) {
+        profile_add(task->profile, &s->workers[i].profile);
+        s->workers[i].profile = (profile){0};
+    }
+    if (status) {
+        return status;
     }
     *result = (loss_result){0};
-    for (int part = 0; part < s->parts; part++) {
-        if (statuses[part]) {
-            /* The sentence may have been left on another thread. */
-            return s->parts == 1 ? statuses[part]
-                                 : fail(statuses[part], "gradient %llu could not be computed: %s",
-                                        (unsigned long long)task->number + 1, attn_status_text(statuses[part]));
-        }
-        result->loss += results[part].loss;
-        result->likelihood += results[part].likelihood;
-        result->correct += results[part].correct;
-        result->tokens += results[part].tokens;
+    for (int block = 0; block < s->block_count; block++) {
+        add_result(result, &results[block]);
     }
+    double bytes = (double)(s->block_count + 1) * (double)s->network.parameters->size * sizeof(float);
+    profile_place before = profile_enter_team(task->profile, PROFILE_SUMS, bytes, threads_get());
     sum_blocks(s);
+    profile_return(task->profile, before);
     return ATTN_OK;
 }
 
@@ -217,7 +270,7 @@ double gradient_step_roof(gradient_step *s) {
 }
 
 size_t gradient_step_memory(const gradient_step *s) {
-    size_t total = (size_t)(s->parts - 1) * (size_t)s->network.parameters->size * sizeof(float);
+    size_t total = (size_t)(s->block_count - 1) * (size_t)s->network.parameters->size * sizeof(float);
     for (int i = 0; i < s->worker_count; i++) {
         total += arena_size(s->workers[i].tape.memory);
     }

@@ -142,12 +142,15 @@ static attn_status gather_gradients(trainer *t, double *scale, interval *sums) {
     batch b = {.last_of_epoch = false};
     for (int k = 0; k < o->accumulate && !b.last_of_epoch; k++) {
         loss_result loss;
+        profile *p = o->profile ? &t->profile : NULL;
+        profile_place before = profile_enter(p, PROFILE_LOADER, PROFILE_FORWARD, 0);
         attn_status status = batcher_next(t->batcher, &b);
+        profile_return(p, before);
         if (status) {
             return status;
         }
         divisor = k == 0 ? (double)b.tokens_target : divisor;
-        gradient_task wanted = {(float)o->label_smoothing, divisor, k > 0, o->seed, number + (uint64_t)k};
+        gradient_task wanted = {(float)o->label_smoothing, divisor, k > 0, o->seed, number + (uint64_t)k, p};
         status = gradient_step_run(t->step, &b, &wanted, &loss);
         if (status) {
             return status;
@@ -165,12 +168,17 @@ static attn_status gather_gradients(trainer *t, double *scale, interval *sums) {
 static attn_status one_update(trainer *t, double *rate) {
     interval sums = {.updates = 1};
     double scale = 1;
+    profile *p = t->options->profile ? &t->profile : NULL;
+    profile_start(p);
     attn_status status = gather_gradients(t, &scale, &sums);
     if (status) {
         return status;
     }
     *rate = schedule_rate(&t->schedule, t->optimizer.updates + 1);
+    profile_place before = profile_enter_team(p, PROFILE_OPTIMIZER, optimizer_bytes(&t->optimizer), threads_get());
     status = optimizer_update(&t->optimizer, *rate, scale, &sums.norm);
+    profile_return(p, before);
+    profile_stop(p);
     if (status == ATTN_ERROR_NUMERIC) {
         trainer_log(t, "update %lld left out: %s", (long long)t->optimizer.updates + 1, attn_last_error());
         if (t->optimizer.skipped_in_a_row >= MOST_SKIPPED) {
@@ -223,6 +231,7 @@ static attn_status after_update(trainer *t, int64_t epoch, double rate, double r
 static attn_status run(trainer *t) {
     const attn_train_options *o = t->options;
     double roof = gradient_step_roof(t->step) * threads_get(), rate = 0;
+    int64_t updates_before = t->optimizer.updates;
     t->started = now();
     attn_status status = ATTN_OK;
     while (!finished(t) && !status) {
@@ -240,6 +249,9 @@ static attn_status run(trainer *t) {
         return status;
     }
     report(t, rate, roof);
+    if (o->profile) {
+        trainer_log_profile(t, t->optimizer.updates - updates_before, trainer_seconds_busy(t));
+    }
     if (!is_validated(t)) {
         status = validate_and_save(t);
     }

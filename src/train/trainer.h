@@ -62,6 +62,7 @@ typedef struct trainer {
     size_t best;           /* its index in the history; history_count > 0 */
     int64_t epoch;         /* finished epochs */
     interval shown, noted; /* for the progress; for the journal */
+    profile profile;       /* of all updates, where o->profile asks for it */
 } trainer;
 
 /* --- train_options.c --- */
@@ -122,6 +123,11 @@ attn_status kept_average(const trainer *t);
 
 /* attn_average, over a folder that may hold a model already. */
 attn_status average_folders(const char *const *models, size_t count, const char *output);
+
+/* --- profile_table.c --- */
+
+/* Logs where the updates' time went: `seconds` of the clock for `updates` of them. */
+void trainer_log_profile(const trainer *t, int64_t updates, double seconds);
 
 /* --- validate.c --- */
 

@@ -46,6 +46,8 @@ expect 0 "" "$attn" train recipe.json --model three --quiet --updates 6 --rate 0
 grep -q '"updates": 6' three/recipe.json && grep -q '"rate": 0.02,' three/recipe.json ||
   wrong "the command line does not go before the recipe"
 expect 0 "" "$attn" train one/recipe.json --resume --quiet
+expect 0 "softmax, loss" "$attn" train recipe.json --model profiled --profile
+cmp one/model.safetensors profiled/model.safetensors || wrong "--profile changes the model"
 said() { printf '%s' "$1" >wrong.json; }
 said '{"corpus": "corpus.tsv", "batch-token": 5}'
 expect 2 'wrong.json: unknown option "batch-token"; did you mean "batch-tokens"?' "$attn" train wrong.json --model x

@@ -229,13 +229,13 @@ static void gathered_gradients_are_the_whole_gradient(void **state) {
     assert_int_equal(transformer_new(&config, (network_purpose){1, ELEMENT_F32}, &model), ATTN_OK);
     network n = network_of(&transformer_kind, model);
     transformer_initialize(model, 1);
-    assert_int_equal(gradient_step_open(&n, &step), ATTN_OK);
+    assert_int_equal(gradient_step_open(&n, 0, &step), ATTN_OK);
     size_t size = (size_t)model->parameters.size;
     float *whole = memory_allocate(size, sizeof *whole), largest = 0;
     loss_result loss, loss_a, loss_b;
     batch all = some_sequences(ids, offsets, 0, 8), a = some_sequences(ids, offsets, 0, 3),
           b = some_sequences(ids, offsets, 3, 8);
-    gradient_task task = {0.1f, 8 * LENGTH, 0, 1, 0};
+    gradient_task task = {0.1f, 8 * LENGTH, 0, 1, 0, NULL};
     assert_int_equal(gradient_step_run(step, &all, &task, &loss), ATTN_OK);
     memcpy(whole, model->parameters.gradients, size * sizeof *whole);
     task.divisor = 3 * LENGTH;
