@@ -16,11 +16,11 @@
 enum { CHUNK_LINES = 2048, CHUNK_BYTES = 4 << 20 };
 
 typedef struct translate_settings {
-    const char *model, *prefix_file;
+    const char *model, *prefix_file, *require_file, *forbid_file;
     int threads;
     print_settings print;
     attn_translate_options options;
-    line_list prefixes;
+    line_list prefixes, required, forbidden;
     size_t first_line; /* lines before this chunk */
 } translate_settings;
 
@@ -45,21 +45,25 @@ static int write_failed(void) {
     return EXIT_FAILED;
 }
 
-/* The prefixes of this chunk's lines. */
-static int find_prefixes(translate_settings *s, size_t count) {
-    if (s->prefix_file && s->prefixes.count < s->first_line + count) {
-        (void)fprintf(stderr, "attn translate: %s has %zu lines, standard input has more\n", s->prefix_file,
-                      s->prefixes.count);
+/* The lines of a file that belong to this chunk's, or NULL where no file was given. */
+static int find_lines(const translate_settings *s, const char *file, const line_list *lines, size_t count,
+                      const char *const **found) {
+    *found = NULL;
+    if (file && lines->count < s->first_line + count) {
+        (void)fprintf(stderr, "attn translate: %s has %zu lines, standard input has more\n", file, lines->count);
         return -1;
     }
-    s->options.prefixes = s->prefix_file ? (const char *const *)(s->prefixes.lines + s->first_line) : NULL;
+    if (file) {
+        *found = (const char *const *)(lines->lines + s->first_line);
+    }
     return 0;
 }
 
 static int translate_chunk(const attn_model *model, translate_settings *s, const line_reader *reader) {
     attn_translation *result;
     s->options.context = s;
-    if (find_prefixes(s, reader->count)) {
+    if (find_lines(s, s->prefix_file, &s->prefixes, reader->count, &s->options.prefixes) ||
+        find_lines(s, s->require_file, &s->required, reader->count, &s->options.required)) {
         return EXIT_FAILED;
     }
     if (attn_translate(model, (const char *const *)reader->lines, reader->count, &s->options, &result)) {
@@ -72,13 +76,20 @@ static int translate_chunk(const attn_model *model, translate_settings *s, const
     return failed ? EXIT_FAILED : fflush(stdout) || ferror(stdout) ? write_failed() : EXIT_DONE;
 }
 
-static int run(translate_settings *s) {
-    attn_model *model;
-    if (s->prefix_file && line_list_read(&s->prefixes, s->prefix_file, "attn translate")) {
-        return EXIT_FAILED;
+static int read_files(translate_settings *s) {
+    if ((s->prefix_file && line_list_read(&s->prefixes, s->prefix_file, "attn translate")) ||
+        (s->require_file && line_list_read(&s->required, s->require_file, "attn translate")) ||
+        (s->forbid_file && line_list_read(&s->forbidden, s->forbid_file, "attn translate"))) {
+        return -1;
     }
+    s->options.forbidden = (const char *const *)s->forbidden.lines;
+    s->options.forbidden_count = s->forbidden.count;
+    return 0;
+}
+
+static int translate_input(translate_settings *s) {
+    attn_model *model;
     if (attn_model_load(s->model, &model)) {
-        line_list_free(&s->prefixes);
         return command_failed(&USAGE);
     }
     line_reader reader;
@@ -96,7 +107,14 @@ static int run(translate_settings *s) {
     }
     line_reader_close(&reader);
     attn_model_free(model);
+    return result;
+}
+
+static int run(translate_settings *s) {
+    int result = read_files(s) ? EXIT_FAILED : translate_input(s);
     line_list_free(&s->prefixes);
+    line_list_free(&s->required);
+    line_list_free(&s->forbidden);
     return result;
 }
 
@@ -111,6 +129,9 @@ static int check_together(translate_settings *s, const option_row *rows) {
     }
     if (o->sample && options_find(rows, "beam")->given) {
         return usage_error(&USAGE, "--beam and --sample exclude one another; --n-best is the number of samples");
+    }
+    if (o->sample && s->require_file) {
+        return usage_error(&USAGE, "--require-file and --sample exclude one another");
     }
     if (o->n_best > o->beam && !o->sample) {
         if (options_find(rows, "beam")->given) {
@@ -159,6 +180,10 @@ int command_translate(int argc, char **argv) {
         option_heading("What the translation must hold"),
         option_string("prefix-file", &s.prefix_file, "FILE",
                       "a line for each line of input: what its translation begins with (empty: anything)"),
+        option_string("require-file", &s.require_file, "FILE",
+                      "a line for each line of input: phrases that its translation holds, with tabs between; "
+                      "good with a beam above the number of their tokens"),
+        option_string("forbid-file", &s.forbid_file, "FILE", "words or phrases, one a line, that no translation holds"),
         option_heading("Output"),
         option_int("n-best", &o->n_best, 1, 64, "N", "print the N best translations of each line"),
         option_flag("scores", &s.print.scores, "print each translation's score before it"),

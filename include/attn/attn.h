@@ -80,6 +80,17 @@ typedef struct attn_translate_options {
      * tokens count in the score, and find room whatever max_length is. */
     const char *const *prefixes;
 
+    /* NULL, or one for each text: phrases that its translation has to hold, with tabs between
+     * (NULL or "": none); at most 32, of 256 tokens together. Constrained beam search (Post & Vilar 2018)
+     * over the phrases' own tokens; not with sample. A beam above the number of their tokens
+     * is good; a phrase that max_length has no room for is told of by warn. */
+    const char *const *required;
+
+    /* Words or phrases that no translation may hold as words of their own, however their tokens
+     * are cut; upper and lower case differ. */
+    const char *const *forbidden;
+    size_t forbidden_count; /* 0 */
+
     /* Told of each input line that was changed (too long: cut); may be NULL. line
      * counts from 1. */
     void (*warn)(void *context, size_t line, const char *sentence);

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "infer/constraint.h"
 #include "infer/sampling.h"
 
 /* One row; in sampling one a sample, all of them empty. */
@@ -95,8 +96,15 @@ static attn_status end_hypothesis(const beam *b, candidate c, hypothesis *made) 
     }
     h.token_log_probabilities[b->length] = c.token_log_probability;
     h.log_probability += (double)c.token_log_probability;
+    if (beam_is_constrained(b)) {
+        h.missing = constraint_missing(&b->request->required, b->states[c.row].met, h.ids, h.count);
+    }
     *made = h;
     return ATTN_OK;
+}
+
+static int is_better(const hypothesis *a, const hypothesis *b) {
+    return a->missing != b->missing ? a->missing < b->missing : a->score > b->score;
 }
 
 /* Puts a hypothesis among the finished ones; the worst of too many goes. Of equal
@@ -109,7 +117,7 @@ static attn_status finish(beam *b, candidate c) {
         return status;
     }
     int place = list->count;
-    while (place > 0 && made.score > list->items[place - 1].score) {
+    while (place > 0 && is_better(&made, &list->items[place - 1])) {
         place--;
     }
     if (place == b->size) {
@@ -136,6 +144,10 @@ static void go_on(beam *b, candidate c, int to, double *next_log_probability) {
     b->next_ids[to_row + b->length] = c.token;
     b->next_token_log_probabilities[to_row + b->length] = c.token_log_probability;
     b->next_states[to] = b->states[c.row];
+    if (beam_is_constrained(b)) {
+        b->next_states[to].met =
+            constraint_met(&b->request->required, b->states[c.row].met, b->next_ids + to_row, b->length + 1);
+    }
     next_log_probability[to] = c.log_probability;
 }
 
@@ -146,6 +158,22 @@ static void take_next_rows(beam *b) {
     SWAP(int32_t, b->places, b->next_places);
     SWAP(float, b->token_log_probabilities, b->next_token_log_probabilities);
     SWAP(row_state, b->states, b->next_states);
+}
+
+/* Those that lack more than the best one go: they were kept in case nothing better came. */
+static void drop_incomplete(hypothesis_list *list) {
+    while (list->count && list->items[list->count - 1].missing > list->items[0].missing) {
+        hypothesis_release(&list->items[--list->count]);
+    }
+}
+
+/* No living hypothesis, scored at its present length, is better than the worst finished one. */
+static int none_is_better(const beam *b) {
+    double best = b->log_probability[0];
+    for (int i = 1; i < b->alive; i++) {
+        best = b->log_probability[i] > best ? b->log_probability[i] : best;
+    }
+    return score_of(b, best, b->length) <= b->finished.items[b->finished.count - 1].score;
 }
 
 attn_status beam_advance(beam *b, const candidate *candidates, int count) {
@@ -170,8 +198,10 @@ attn_status beam_advance(beam *b, const candidate *candidates, int count) {
     b->length++;
     const hypothesis_list *list = &b->finished;
     b->done = alive == 0 || b->length >= b->max_length ||
-              (list->count == b->size && (b->size == 1 || score_of(b, b->log_probability[0], b->length) <=
-                                                              list->items[list->count - 1].score));
+              (list->count == b->size && (b->size == 1 || none_is_better(b)));
+    if (b->done) {
+        drop_incomplete(&b->finished);
+    }
     if (!status && b->done && list->count == 0) {
         return fail(ATTN_ERROR_NUMERIC, "the model gives no probabilities: a logit is not a finite number");
     }

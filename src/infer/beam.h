@@ -23,6 +23,7 @@ static inline int candidate_precedes(candidate a, candidate b) {
 /* What a living hypothesis has to remember besides its tokens. */
 typedef struct row_state {
     uint64_t key; /* of what is drawn for it (sampling.h) */
+    uint64_t met; /* a bit for each required phrase that it holds (constraint.h) */
 } row_state;
 
 typedef struct beam {
@@ -69,7 +70,15 @@ static inline int beam_candidates(const beam *b) {
     return 2 * b->size;
 }
 
-/* Goes one token on. Candidates are in candidate_precedes' order. */
+/* 1 if there are phrases that the translation has to hold. */
+static inline int beam_is_constrained(const beam *b) {
+    return b->request && b->request->required.count > 0;
+}
+
+/* The candidates that a row may have: those, and in constrained search each phrase's next token. */
+enum { MOST_ROW_CANDIDATES = 2 * 64 + MOST_PHRASES };
+
+/* Goes one token on. Candidates are in candidate_precedes' order, or in constraint_order's. */
 attn_status beam_advance(beam *b, const candidate *candidates, int count);
 
 #endif

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "infer/candidates.h"
+#include "infer/constraint.h"
+#include "infer/forbidden.h"
 #include "infer/repetition.h"
 #include "infer/sampling.h"
 
@@ -22,6 +24,9 @@ static void steer(const beam *b, int k, float *values) {
     const int32_t *ids = b->ids + (int64_t)k * b->max_length;
     if (s->repetition_penalty != 1) {
         repetition_penalise(values, ids, b->length, s->repetition_penalty);
+    }
+    if (s->forbidden) {
+        forbidden_words_block(s->forbidden, ids, b->length, values);
     }
     if (s->no_repeat_ngram > 0) {
         repetition_block(values, ids, b->length, s->no_repeat_ngram);
@@ -42,7 +47,9 @@ static void rank(const continuation_context *c, const beam *b, int k, float *log
     if (c->never >= 0) {
         c->ranked[c->never] = -INFINITY;
     }
-    if (beam_must_go_on(b)) {
+    int unmet = beam_is_constrained(b) &&
+                constraint_missing(&b->request->required, b->states[k].met, b->ids + (int64_t)k * b->max_length, b->length);
+    if (beam_must_go_on(b) || unmet) {
         c->ranked[b->eos] = -INFINITY;
     }
     steer(b, k, c->ranked);
@@ -57,6 +64,32 @@ static int best_of(const continuation_context *c, const beam *b, double base, in
     for (int i = 0; i < found && best[i] > -INFINITY; i++) {
         float own = logits[tokens[i]];
         out[count++] = (candidate){base + (double)(greedy ? own : best[i]), k, tokens[i], own};
+    }
+    return count;
+}
+
+/* Adds the tokens that missing phrases need to the `count` candidates; where there is room for
+ * nothing else they are the only ones. The model's word counts, even where something else
+ * forbids them. */
+static int demand(const beam *b, double base, int k, const float *logits, candidate *out, int count) {
+    const phrase_list *required = &b->request->required;
+    const int32_t *ids = b->ids + (int64_t)k * b->max_length;
+    int32_t tokens[MOST_PHRASES];
+    uint64_t met = b->states[k].met;
+    int32_t missing = constraint_missing(required, met, ids, b->length);
+    if (missing > 0 && missing >= b->max_length - 1 - b->length) {
+        count = 0;
+    }
+    int plain = count, wanted = constraint_next(required, met, ids, b->length, tokens);
+    for (int i = 0; i < wanted; i++) {
+        int known = 0;
+        for (int j = 0; j < plain; j++) {
+            known |= out[j].token == tokens[i];
+        }
+        float own = logits[tokens[i]];
+        if (!known && own == own) {
+            out[count++] = (candidate){base + (double)own, k, tokens[i], own};
+        }
     }
     return count;
 }
@@ -83,6 +116,9 @@ int continuations_of_row(const continuation_context *c, const beam *b, int k, fl
     }
     rank(c, b, k, logits);
     int count = b->steering->sampling.on ? draw(c, b, base, k, logits, out) : best_of(c, b, base, k, logits, out);
+    if (beam_is_constrained(b)) {
+        count = demand(b, base, k, logits, out, count);
+    }
     if (count == 0 && logits[b->eos] == logits[b->eos]) { /* everything is forbidden: it ends */
         out[0] = (candidate){base + (double)logits[b->eos], k, b->eos, logits[b->eos]};
         count = 1;

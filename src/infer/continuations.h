@@ -16,7 +16,8 @@ typedef struct continuation_context {
 } continuation_context;
 
 /* The likeliest continuations of row k of a beam, given its logits [vocabulary] (overwritten):
- * at most beam_candidates(b), best first; returns their number. */
+ * at most beam_candidates(b), best first, in a constrained beam with at most MOST_PHRASES behind;
+ * returns their number. */
 int continuations_of_row(const continuation_context *c, const beam *b, int k, float *logits, candidate *out);
 
 #endif

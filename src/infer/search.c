@@ -11,6 +11,7 @@
 
 #include "infer/beam.h"
 #include "infer/candidates.h"
+#include "infer/constraint.h"
 #include "infer/continuations.h"
 #include "infer/sampling.h"
 #include "infer/step.h"
@@ -265,7 +266,7 @@ static attn_status find_candidates(worker *w, const tensor *x, int64_t rows, can
 
 /* Every living sentence goes one token on; those that are done leave. */
 static attn_status advance(worker *w, const candidate *list, int wanted, const int *counts) {
-    candidate merged[64 * 128];
+    candidate merged[64 * MOST_ROW_CANDIDATES], ordered[64 * MOST_ROW_CANDIDATES];
     int64_t row = 0;
     attn_status status = ATTN_OK;
     for (size_t i = 0; i < w->alive_count && !status; i++) {
@@ -276,6 +277,10 @@ static attn_status advance(worker *w, const candidate *list, int wanted, const i
             count += counts[row];
         }
         candidates_sort(merged, count);
+        if (beam_is_constrained(b)) {
+            constraint_order(b, merged, count, ordered);
+            memcpy(merged, ordered, (size_t)count * sizeof *merged);
+        }
         status = beam_advance(b, merged, count < beam_candidates(b) ? count : beam_candidates(b));
     }
     for (size_t i = w->alive_count; i-- > 0 && !status;) {
@@ -296,7 +301,7 @@ static attn_status step(worker *w) {
     if (status) {
         return status;
     }
-    int wanted = 2 * w->options->beam;
+    int wanted = 2 * w->options->beam + (w->options->steering && w->options->steering->requests ? MOST_PHRASES : 0);
     candidate *list = tape_memory(w->t, in.rows * wanted, sizeof *list);
     int *counts = tape_memory(w->t, in.rows, sizeof *counts);
     tensor *x = decoder_step(w->t, w->model, &in, &w->self, &w->cross);

@@ -39,6 +39,7 @@ typedef struct hypothesis {
     int32_t count;
     double log_probability; /* the model's, natural, </s> included */
     double score;           /* of what the search counted: a repetition penalty counts in */
+    int32_t missing;        /* tokens of required phrases that found no room */
     float *token_log_probabilities; /* [count + 1], </s> last; NULL for an empty sentence */
 } hypothesis;
 

@@ -16,10 +16,27 @@ typedef struct sampling_options {
     uint64_t seed;
 } sampling_options;
 
+/* Tokens in a row. */
+typedef struct phrase {
+    const int32_t *ids;
+    int32_t count; /* >= 1 */
+} phrase;
+
+enum { MOST_PHRASES = 32, MOST_PHRASE_TOKENS = 256 };
+
+/* At most so many phrases, of so many tokens together. */
+typedef struct phrase_list {
+    const phrase *items;
+    int count;
+} phrase_list;
+
+struct forbidden_words;
+
 /* What one sentence's translation has to be; all zero: nothing. */
 typedef struct sentence_request {
     const int32_t *prefix; /* [prefix_count]: what it begins with, without </s> */
     int32_t prefix_count;
+    phrase_list required; /* what it has to hold (constraint.h) */
     int whole; /* 1: it is the prefix and nothing more, to be given its score */
 } sentence_request;
 
@@ -27,6 +44,7 @@ typedef struct steering {
     double repetition_penalty; /* 1; above 0 (repetition.h) */
     int no_repeat_ngram;       /* 0: none; tokens of an n-gram that must not come twice */
     sampling_options sampling;
+    const struct forbidden_words *forbidden; /* NULL: none (forbidden.h) */
     const sentence_request *requests; /* [sentences], or NULL */
 } steering;
 

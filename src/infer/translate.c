@@ -1,6 +1,6 @@
 /* Public translating: texts repaired, encoded and cut, searched, and turned back into
  * text. */
-#include "infer/translate.h"
+#include "infer/requests.h"
 
 #include <string.h>
 
@@ -80,33 +80,6 @@ attn_status encode_texts(const attn_model *model, tokenizer_side side, const cha
     return ATTN_OK;
 }
 
-/* What is asked of each sentence: its prefix. */
-typedef struct asked {
-    id_buffer ids;
-    size_t *offsets;            /* [count + 1] */
-    sentence_request *requests; /* [count] */
-} asked;
-
-static void release_asked(asked *a) {
-    id_buffer_release(&a->ids);
-    memory_free(a->offsets);
-    memory_free(a->requests);
-}
-
-static attn_status ask_prefixes(const attn_model *model, const attn_translate_options *options, size_t count, asked *a) {
-    a->offsets = memory_allocate(count + 1, sizeof *a->offsets);
-    a->requests = memory_allocate(count, sizeof *a->requests);
-    attn_status status = a->offsets && a->requests ? ATTN_OK : ATTN_ERROR_MEMORY;
-    status = status ? status
-                    : encode_texts(model, TOKENIZER_TARGET, options->prefixes, count, options, &a->ids, a->offsets);
-    for (size_t i = 0; i < count && !status; i++) {
-        size_t tokens = a->offsets[i + 1] - a->offsets[i];
-        a->requests[i] = (sentence_request){.prefix = a->ids.ids + a->offsets[i],
-                                            .prefix_count = tokens ? (int32_t)tokens - 1 : 0};
-    }
-    return status;
-}
-
 attn_status attn_translate(const attn_model *model, const char *const *texts, size_t count,
                            const attn_translate_options *options, attn_translation **translation) {
     attn_translate_options standard;
@@ -123,21 +96,24 @@ attn_status attn_translate(const attn_model *model, const char *const *texts, si
     }
     attn_translation *result = NULL;
     id_buffer ids = {0};
-    asked requests = {0};
+    requests asked = {0};
     size_t *offsets = memory_allocate(count + 1, sizeof *offsets);
     status = offsets ? translation_new(model, count, &result) : ATTN_ERROR_MEMORY;
     status = status ? status : encode_texts(model, TOKENIZER_SOURCE, texts, count, options, &ids, offsets);
-    if (!status && options->prefixes) {
-        status = ask_prefixes(model, options, count, &requests);
-        prepare_requests(&prepared, requests.requests);
+    status = status ? status : requests_make(model, options, count, &asked);
+    if (!status) {
+        requests_apply(&asked, &prepared);
     }
     if (!status) {
         result->source_tokens = ids.count;
         status = search(model->searcher, ids.ids, offsets, count, &prepared.options, result->lists);
     }
+    if (!status) {
+        requests_warn(&asked, options, result);
+    }
     status = status ? status : translation_decode(result, options->n_best);
     id_buffer_release(&ids);
-    release_asked(&requests);
+    requests_release(&asked);
     memory_free(offsets);
     if (status) {
         attn_translation_free(result);

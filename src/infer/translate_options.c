@@ -35,6 +35,9 @@ static attn_status check_ranges(const attn_translate_options *o) {
     status = status ? status : check_whole("no_repeat_ngram", o->no_repeat_ngram, 0, INT32_MAX);
     status = status ? status : check_number("temperature", o->temperature, 0.01, 100);
     status = status ? status : check_whole("top_k", o->top_k, 0, INT32_MAX);
+    if (!status && o->sample && o->required) {
+        status = fail(ATTN_ERROR_ARGUMENT, "required phrases are placed by searching: sample has to be 0");
+    }
     if (!status && !(o->top_p > 0 && o->top_p <= 1)) {
         status = fail(ATTN_ERROR_ARGUMENT, "top_p is %g, above 0 and at most 1 was expected", o->top_p);
     }

@@ -75,6 +75,24 @@ expect 1 'nowhere' "$attn" translate --model m --prefix-file nowhere
 "$attn" translate --model m --prefix-file prefixes <some.txt >out 2>err && wrong "too few prefixes"
 grep -q 'prefixes has 3 lines' err || wrong "too few prefixes: $(cat err)"
 
+# --- required and forbidden words
+printf "t9 t8\n\nt7\tt1 t2\tt7\n" >phrases
+head -3 some.txt | "$attn" translate --model m --beam 8 --require-file phrases >out 2>err || wrong "--require-file"
+sed -n 1p out | grep -q "t9 t8" && sed -n 3p out | grep -q t7 && sed -n 3p out | grep -q "t1 t2" || wrong "phrases are not there: $(cat out)"
+[ "$(sed -n 2p out)" = "$(head -3 some.txt | "$attn" translate --model m --beam 8 | sed -n 2p)" ] || wrong "no phrase changes a translation"
+[ -s err ] && wrong "a warning for nothing: $(cat err)"
+head -1 some.txt | "$attn" translate --model m --max-length 2 --require-file phrases 2>err >out
+grep -q "line 1: a required phrase finds no room" err || wrong "a phrase without room: $(cat err)"
+expect 2 "exclude one another" "$attn" translate --model m --sample --require-file phrases
+yes t1 | head -40 | paste -sd "\t" >many
+echo w1 | "$attn" translate --model m --require-file many >out 2>err && wrong "40 phrases"
+grep -q "at most 32 phrases" err || wrong "40 phrases: $(cat err)"
+printf "t1\nt2\n\n" >words
+"$attn" translate --model m --forbid-file words <some.txt >out || wrong "--forbid-file"
+grep -qw "t[12]" out && wrong "forbidden words: $(grep -w "t[12]" out | head -1)"
+grep -qw "t1[0-9]" out || wrong "words that begin like a forbidden one are gone"
+expect 1 nowhere "$attn" translate --model m --forbid-file nowhere
+
 # --- repeating
 echo 'w1 w1 w1 w1' | "$attn" translate --model m --no-repeat-ngram 1 >out
 tr ' ' '\n' <out | sort | uniq -d | grep -q . && wrong "--no-repeat-ngram 1 repeats: $(cat out)"

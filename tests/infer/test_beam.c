@@ -34,7 +34,8 @@ static void collect(all_sequences *all, uint64_t seed, int32_t *prefix, int leng
     rows_select()->log_softmax(logits, TOKENS);
     double ended = log_p + (double)logits[EOS];
     hypothesis *h = &all->items[all->count++];
-    *h = (hypothesis){memory_allocate((size_t)length, sizeof(int32_t)), length, ended, ended / pow(length + 1, penalty), NULL};
+    *h = (hypothesis){.ids = memory_allocate((size_t)length, sizeof(int32_t)), .count = length, .log_probability = ended,
+                      .score = ended / pow(length + 1, penalty)};
     memcpy(h->ids, prefix, (size_t)length * sizeof *prefix);
     for (int32_t token = 1; token < TOKENS && length + 1 < LONGEST; token++) {
         prefix[length] = token;
