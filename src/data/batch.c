@@ -11,7 +11,8 @@ struct batcher {
     batch_position position;
     uint32_t *order; /* [pairs], of position.epoch */
     size_t sequence_capacity, source_capacity, target_input_capacity, label_capacity;
-    size_t source_offset_capacity, target_offset_capacity;
+    size_t source_offset_capacity, target_offset_capacity, feature_capacity;
+    float *features;
     uint32_t *pair;
     int32_t *source, *target_input, *labels, *source_offsets, *target_offsets;
 };
@@ -65,6 +66,7 @@ void batcher_free(batcher *b) {
     memory_free(b->order);
     memory_free(b->pair);
     memory_free(b->source);
+    memory_free(b->features);
     memory_free(b->target_input);
     memory_free(b->labels);
     memory_free(b->source_offsets);
@@ -101,7 +103,10 @@ static attn_status make_room(batcher *b, size_t sequences, size_t source_tokens,
         status = memory_grow(&b->source_offsets, &b->source_offset_capacity, sequences + 1, sizeof *b->source_offsets);
     if (!status)
         status = memory_grow(&b->target_offsets, &b->target_offset_capacity, sequences + 1, sizeof *b->target_offsets);
-    if (!status)
+    const feature_source *features = b->c->features;
+    if (!status && features)
+        status = memory_grow(&b->features, &b->feature_capacity, source_tokens * features->width, sizeof *b->features);
+    if (!status && !features)
         status = memory_grow(&b->source, &b->source_capacity, source_tokens, sizeof *b->source);
     if (!status)
         status = memory_grow(&b->target_input, &b->target_input_capacity, target_tokens, sizeof *b->target_input);
@@ -117,13 +122,27 @@ static void pack(batcher *b, size_t index, uint32_t pair) {
     size_t target_length = sequence_length(c->target_offsets, pair);
     int32_t source_at = b->source_offsets[index], target_at = b->target_offsets[index];
     const int32_t *target = c->target + c->target_offsets[pair];
-    memcpy(b->source + source_at, c->source + c->source_offsets[pair], source_length * sizeof *b->source);
+    if (!c->features)
+        memcpy(b->source + source_at, c->source + c->source_offsets[pair], source_length * sizeof *b->source);
     memcpy(b->labels + target_at, target, target_length * sizeof *b->labels);
     b->target_input[target_at] = c->pad;
     memcpy(b->target_input + target_at + 1, target, (target_length - 1) * sizeof *b->target_input);
     b->source_offsets[index + 1] = source_at + (int32_t)source_length;
     b->target_offsets[index + 1] = target_at + (int32_t)target_length;
     b->pair[index] = pair;
+}
+
+/* The features of the batch's sequences; a shuffled batch sees them changed, by its epoch. */
+static void read_features(batcher *b, size_t sequences) {
+    const feature_source *f = b->c->features;
+    if (!f)
+        return;
+    uint64_t key = random_key(b->options.seed, b->position.epoch, 0x66656174); /* "feat" */
+#pragma omp parallel for schedule(dynamic, 8)
+    for (size_t i = 0; i < sequences; i++) {
+        uint64_t draw = b->options.shuffle ? random_key(key, b->pair[i], 0) | 1 : 0;
+        f->read(f->context, b->pair[i], draw, b->features + (size_t)b->source_offsets[i] * f->width);
+    }
 }
 
 static void advance(batcher *b, size_t sequences) {
@@ -143,10 +162,13 @@ attn_status batcher_next(batcher *b, batch *next) {
     b->source_offsets[0] = b->target_offsets[0] = 0;
     for (size_t i = 0; i < sequences; i++)
         pack(b, i, b->order[first + i]);
+    read_features(b, sequences);
     *next = (batch){.sequences = sequences,
                     .tokens_source = source_tokens,
                     .tokens_target = target_tokens,
-                    .source = b->source,
+                    .source = b->c->features ? NULL : b->source,
+                    .features = b->c->features ? b->features : NULL,
+                    .feature_width = b->c->features ? b->c->features->width : 0,
                     .source_offsets = b->source_offsets,
                     .target_input = b->target_input,
                     .labels = b->labels,

@@ -19,7 +19,9 @@ typedef struct batch {
     size_t sequences;
     size_t tokens_source;
     size_t tokens_target;
-    const int32_t *source;         /* [tokens_source], each sequence ends with </s> */
+    const int32_t *source;         /* [tokens_source], each sequence ends with </s>; or NULL: */
+    const float *features;         /* [tokens_source, feature_width] of a corpus of features */
+    size_t feature_width;
     const int32_t *source_offsets; /* [sequences + 1] */
     const int32_t *target_input;   /* [tokens_target], <pad> and then labels shifted by one */
     const int32_t *labels;         /* [tokens_target], each sequence ends with </s> */

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "data/features.h"
 #include "data/text.h"
 #include "data/tokenizer.h"
 
@@ -20,7 +21,8 @@ void corpus_options_defaults(corpus_options *options);
 
 typedef struct corpus {
     size_t pairs;
-    int32_t *source;          /* [source_offsets[pairs]] */
+    int32_t *source;          /* [source_offsets[pairs]]; NULL where the source is features */
+    const feature_source *features; /* NULL where the source is ids */
     size_t *source_offsets;   /* [pairs + 1] */
     int32_t *target;          /* [target_offsets[pairs]] */
     size_t *target_offsets;   /* [pairs + 1] */

@@ -2,13 +2,11 @@
  * how near its own translations come to them (BLEU, chrF). */
 #include <string.h>
 
-#include "data/batch.h"
 #include "infer/bleu.h"
 #include "infer/chrf.h"
 #include "infer/evaluate.h"
+#include "infer/measure.h"
 #include "infer/translate.h"
-
-enum { LOSS_TOKENS = 2048 }; /* target tokens a batch; bounds memory alone */
 
 void attn_evaluate_options_defaults(attn_evaluate_options *options) {
     *options = (attn_evaluate_options){.tokenizer = ATTN_BLEU_13A};
@@ -16,39 +14,14 @@ void attn_evaluate_options_defaults(attn_evaluate_options *options) {
 }
 
 attn_status evaluate_loss(const attn_model *model, const corpus *pairs, attn_evaluation *result) {
-    batch_options order;
-    batcher *batches = NULL;
-    batch_options_defaults(&order);
-    order.shuffle = false;
-    order.target_tokens = LOSS_TOKENS;
-    result->loss = result->token_accuracy = 0;
-    result->source_tokens = result->target_tokens = 0;
-    attn_status status = batcher_new(pairs, &order, &batches);
+    loss_result sum = {0};
     tape *t = searcher_borrow_tape(model->searcher);
-    status = status ? status : t ? ATTN_OK : ATTN_ERROR_MEMORY;
-    int64_t correct = 0;
-    for (bool last = false; !status && !last;) {
-        batch b;
-        loss_result part;
-        status = batcher_next(batches, &b);
-        if (!status) {
-            last = b.last_of_epoch;
-            tape_start(t, 0, 0, 0);
-            status = model->network.kind->loss(t, model->network.model, &b, 0, 1, &part);
-        }
-        if (!status) {
-            result->loss += part.loss;
-            result->source_tokens += b.tokens_source;
-            result->target_tokens += b.tokens_target;
-            correct += part.correct;
-        }
-    }
+    attn_status status = t ? measure_corpus(t, &model->network, pairs, BATCH_COUNTS_TARGET, &sum) : ATTN_ERROR_MEMORY;
     searcher_return_tape(model->searcher, t);
-    batcher_free(batches);
-    if (!status) {
-        result->loss /= (double)result->target_tokens;
-        result->token_accuracy = (double)correct / (double)result->target_tokens;
-    }
+    result->loss = sum.loss / (double)sum.tokens;
+    result->token_accuracy = (double)sum.correct / (double)sum.tokens;
+    result->source_tokens = pairs->source_offsets[pairs->pairs];
+    result->target_tokens = pairs->target_offsets[pairs->pairs];
     return status;
 }
 

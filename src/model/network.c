@@ -83,8 +83,7 @@ folder_tensor *network_tensors(const parameters *set, float *values) {
     for (size_t i = 0; tensors && i < set->count; i++) {
         const named_parameter *p = &set->list[i];
         tensors[i] = (folder_tensor){.name = p->name, .dims = p->rank, .values = values + p->where.offset};
-        tensors[i].shape[0] = (size_t)(p->rank == 2 ? p->where.rows : p->where.columns);
-        tensors[i].shape[1] = (size_t)p->where.columns;
+        memcpy(tensors[i].shape, p->shape, sizeof p->shape);
     }
     return tensors;
 }

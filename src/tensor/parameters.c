@@ -34,9 +34,18 @@ attn_status parameters_declare(parameters *set, int aligned, int rank, int64_t r
         return ATTN_ERROR_MEMORY;
     }
     *out = (parameter){offset, rows, columns};
-    set->list[set->count++] = (named_parameter){copy, rank, *out};
+    named_parameter *last = &set->list[set->count++];
+    *last = (named_parameter){.name = copy, .rank = rank, .where = *out};
+    last->shape[0] = (size_t)(rank == 2 ? rows : columns);
+    last->shape[1] = (size_t)columns;
     set->size = offset + elements;
     return ATTN_OK;
+}
+
+void parameters_shape_last(parameters *set, int rank, const size_t *shape) {
+    named_parameter *last = &set->list[set->count - 1];
+    last->rank = rank;
+    memcpy(last->shape, shape, (size_t)rank * sizeof *shape);
 }
 
 attn_status parameters_allocate(parameters *set, int with_gradients, int with_copies) {

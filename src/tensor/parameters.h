@@ -17,7 +17,8 @@ typedef struct parameter {
 /* The array's name in the model file and its shape there. */
 typedef struct named_parameter {
     char *name;
-    int rank; /* 1 or 2 */
+    int rank; /* 1 .. 4 */
+    size_t shape[4];
     parameter where;
 } named_parameter;
 
@@ -35,6 +36,10 @@ typedef struct parameters {
  * predecessor is declared with aligned = 0. */
 attn_status parameters_declare(parameters *set, int aligned, int rank, int64_t rows, int64_t columns, parameter *out,
                                const char *name_format, ...) __attribute__((format(printf, 7, 8)));
+
+/* Gives the array that was declared last another shape in the model file, of as many
+ * elements: a convolution's kernel [out, in, height, width] is a matrix here. */
+void parameters_shape_last(parameters *set, int rank, const size_t *shape);
 
 /* Takes the blocks: values always (zeroed), gradients and copies on request. */
 attn_status parameters_allocate(parameters *set, int with_gradients, int with_copies);

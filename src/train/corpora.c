@@ -1,4 +1,5 @@
 /* What the tasks' texts have in common: what is held out, the corpora and their hash. */
+#include "base/memory.h"
 #include "base/random.h"
 #include "train/task.h"
 
@@ -23,6 +24,38 @@ static uint64_t hash_ids(uint64_t hash, const int32_t *ids, size_t count) {
     return hash;
 }
 
+/* Of features as they are, each sequence's in turn. */
+static attn_status hash_features(const corpus *c, uint64_t *hash) {
+    size_t longest = 0;
+    for (size_t i = 0; i < c->pairs; i++) {
+        size_t rows = c->source_offsets[i + 1] - c->source_offsets[i];
+        longest = rows > longest ? rows : longest;
+    }
+    float *values = memory_allocate(longest * c->features->width, sizeof *values);
+    if (!values) {
+        return ATTN_ERROR_MEMORY;
+    }
+    for (size_t i = 0; i < c->pairs; i++) {
+        size_t rows = c->source_offsets[i + 1] - c->source_offsets[i];
+        c->features->read(c->features->context, i, 0, values);
+        *hash = hash_ids(*hash, (const int32_t *)(const void *)values, rows * c->features->width);
+    }
+    memory_free(values);
+    return ATTN_OK;
+}
+
+static attn_status hash_corpus(const corpus *c, uint64_t *hash) {
+    *hash = 14695981039346656037u;
+    attn_status status = ATTN_OK;
+    if (c->features) {
+        status = hash_features(c, hash);
+    } else {
+        *hash = hash_ids(*hash, c->source, c->source_offsets[c->pairs]);
+    }
+    *hash = hash_ids(*hash, c->target, c->target_offsets[c->pairs]);
+    return status;
+}
+
 attn_status trainer_encode_texts(trainer *t) {
     const struct {
         split *split;
@@ -32,12 +65,7 @@ attn_status trainer_encode_texts(trainer *t) {
     for (size_t i = 0; i < sizeof splits / sizeof *splits && !status; i++) {
         status = splits[i].split->present ? t->task->encode(t, splits[i].split, splits[i].what) : ATTN_OK;
     }
-    if (!status) {
-        const corpus *c = &t->train.corpus;
-        t->data_hash = hash_ids(14695981039346656037u, c->source, c->source_offsets[c->pairs]);
-        t->data_hash = hash_ids(t->data_hash, c->target, c->target_offsets[c->pairs]);
-    }
-    return status;
+    return status ? status : hash_corpus(&t->train.corpus, &t->data_hash);
 }
 
 void split_release(split *s) {

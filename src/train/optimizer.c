@@ -37,7 +37,7 @@ static attn_status find_stretches(optimizer *o) {
     for (size_t i = 0; i < set->count && !status; i++) {
         const named_parameter *p = &set->list[i];
         int64_t end = p->where.offset + p->where.rows * p->where.columns;
-        int decays = o->settings.kind == ATTN_OPTIMIZER_ADAMW && p->rank == 2;
+        int decays = o->settings.kind == ATTN_OPTIMIZER_ADAMW && p->rank >= 2;
         int frozen = is_frozen(&o->settings, p->name);
         if (run.n > 0 && (frozen || decays != run.decays)) {
             status = add_run(o, &capacity, run);

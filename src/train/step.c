@@ -136,7 +136,9 @@ static attn_status cut(worker *w, const batch *b, size_t first, size_t end, batc
     status = status ? status
                     : shift_offsets(&w->target_offsets, &w->offsets_capacity[1], b->target_offsets + first, end - first);
     if (!status) {
-        part->source = b->source + b->source_offsets[first];
+        size_t source_at = (size_t)b->source_offsets[first];
+        part->source = b->source ? b->source + source_at : NULL;
+        part->features = b->features ? b->features + source_at * b->feature_width : NULL;
         part->target_input = b->target_input + b->target_offsets[first];
         part->labels = b->labels + b->target_offsets[first];
         part->source_offsets = w->source_offsets;
