@@ -28,6 +28,12 @@ extern "C" {
 /* The library's version, e.g. "0.1.0". */
 ATTN_PUBLIC const char *attn_version(void);
 
+/* Counts the changes that a compiled program notices: of structs, enums and functions. One that
+ * loads the library at run time (ctypes, dlopen) compares attn_abi_version() with the
+ * ATTN_ABI_VERSION of the header that it was written to. */
+#define ATTN_ABI_VERSION 1
+ATTN_PUBLIC int attn_abi_version(void);
+
 /* Threads for the calls that this thread makes; count <= 0: all processors. Results
  * have the same bits for every number. */
 ATTN_PUBLIC void attn_set_threads(int count);
@@ -40,6 +46,16 @@ typedef struct attn_model attn_model;
  * tokenizer's files). ATTN_ERROR_FILE, ATTN_ERROR_FORMAT, ATTN_ERROR_UNSUPPORTED. */
 ATTN_PUBLIC attn_status attn_model_load(const char *directory, attn_model **model);
 ATTN_PUBLIC void attn_model_free(attn_model *model); /* NULL is allowed */
+
+/* Opens a model from memory: the same files under the same names, "config.json" and so on. The
+ * bytes stay the caller's, unchanged until the model is freed; the list itself may go after
+ * the call. Errors as above, with "(memory)" for the folder. */
+typedef struct attn_file {
+    const char *name;
+    const void *bytes; /* [size] */
+    size_t size;
+} attn_file;
+ATTN_PUBLIC attn_status attn_model_load_memory(const attn_file *files, size_t count, attn_model **model);
 
 /* Architecture, parameters by part, vocabulary, how it was trained: text for a person. */
 ATTN_PUBLIC attn_status attn_model_describe(const attn_model *model, FILE *out);

@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file_memory.h"
 #include "base/memory.h"
 
 enum { WRITE_BUFFER = 1 << 16, READ_STEP = 1 << 16, TEXT_SIZE = 128 };
@@ -55,10 +56,24 @@ static attn_status open_for_reading(const char *path, int *descriptor, struct st
     return ATTN_OK;
 }
 
+static attn_status map_memory(const char *path, file_map *map) {
+    const memory_file *file = file_memory_find(path);
+    if (!file) {
+        return fail(ATTN_ERROR_FILE, "cannot open %s: it is not among the files given", path);
+    }
+    if (file->size) {
+        *map = (file_map){file->bytes, file->size, 1};
+    }
+    return ATTN_OK;
+}
+
 attn_status file_map_open(const char *path, file_map *map) {
     struct stat info;
     int fd = -1;
-    *map = (file_map){(const unsigned char *)"", 0};
+    *map = (file_map){(const unsigned char *)"", 0, 0};
+    if (file_memory_is(path)) {
+        return map_memory(path, map);
+    }
     attn_status status = open_for_reading(path, &fd, &info);
     if (status) {
         return status;
@@ -70,7 +85,7 @@ attn_status file_map_open(const char *path, file_map *map) {
         if (bytes == MAP_FAILED) {
             status = fail_errno("map", path, errno);
         } else {
-            *map = (file_map){bytes, (size_t)info.st_size};
+            *map = (file_map){bytes, (size_t)info.st_size, 0};
         }
     }
     (void)close(fd);
@@ -78,10 +93,10 @@ attn_status file_map_open(const char *path, file_map *map) {
 }
 
 void file_map_close(file_map *map) {
-    if (map->size) {
+    if (map->size && !map->borrowed) {
         (void)munmap((void *)(uintptr_t)map->bytes, map->size);
     }
-    *map = (file_map){(const unsigned char *)"", 0};
+    *map = (file_map){(const unsigned char *)"", 0, 0};
 }
 
 static attn_status read_all(int fd, const char *name, size_t expected, char **bytes, size_t *size) {
@@ -115,6 +130,13 @@ attn_status file_read(const char *path, char **bytes, size_t *size) {
     *size = 0;
     if (strcmp(path, "-") == 0) {
         return read_all(STDIN_FILENO, "standard input", READ_STEP, bytes, size);
+    }
+    if (file_memory_is(path)) {
+        file_map map = {0};
+        attn_status status = map_memory(path, &map);
+        *bytes = status ? NULL : memory_copy_bytes((const char *)map.bytes, map.size);
+        *size = *bytes ? map.size : 0;
+        return status ? status : *bytes ? ATTN_OK : ATTN_ERROR_MEMORY;
     }
     struct stat info;
     int fd = -1;
@@ -358,8 +380,23 @@ char *file_join(const char *directory, const char *name) {
 }
 
 int file_exists(const char *path) {
+    size_t size;
+    return file_size(path, &size);
+}
+
+int file_size(const char *path, size_t *size) {
     struct stat info;
-    return stat(path, &info) == 0;
+    *size = 0;
+    if (file_memory_is(path)) {
+        const memory_file *file = file_memory_find(path);
+        *size = file ? file->size : 0;
+        return file || strcmp(path, FILE_MEMORY_FOLDER) == 0;
+    }
+    if (stat(path, &info) != 0) {
+        return 0;
+    }
+    *size = info.st_size > 0 ? (size_t)info.st_size : 0;
+    return 1;
 }
 
 static int make_one(const char *path) {

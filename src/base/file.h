@@ -12,6 +12,7 @@
 typedef struct file_map {
     const unsigned char *bytes; /* never NULL after file_map_open, even if empty */
     size_t size;
+    int borrowed; /* 1: a file in memory (base/file_memory.h), whose bytes are its holder's */
 } file_map;
 
 /* Maps a regular file for reading. The bytes stay valid when the file is replaced
@@ -47,6 +48,9 @@ char *file_join(const char *directory, const char *name);
 
 /* 1 if something stands at path. */
 int file_exists(const char *path);
+
+/* 1 and the size in bytes if something stands at path. */
+int file_size(const char *path, size_t *size);
 
 /* Makes the folder, parents too; one that exists is fine. */
 attn_status file_make_directory(const char *path);

@@ -119,7 +119,8 @@ attn_status attn_explain(const attn_model *model, const char *text, const char *
     *explanation = NULL;
     attn_translate_options_defaults(&standard);
     options = options ? options : &standard;
-    attn_status status = prepare_search(options, &searching);
+    attn_status status = model_check_searcher(model);
+    status = status ? status : prepare_search(options, &searching);
     if (status) {
         return status;
     }

@@ -7,6 +7,10 @@ const char *attn_version(void) {
     return ATTN_VERSION;
 }
 
+int attn_abi_version(void) {
+    return ATTN_ABI_VERSION;
+}
+
 void attn_set_threads(int count) {
     threads_set(count);
 }

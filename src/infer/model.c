@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/file_memory.h"
 #include "model/folder.h"
 #include "model/safetensors.h"
 
@@ -50,6 +51,40 @@ attn_status attn_model_load(const char *directory, attn_model **model) {
     }
     *model = m;
     return ATTN_OK;
+}
+
+attn_status attn_model_load_memory(const attn_file *files, size_t count, attn_model **model) {
+    if (!model || (count && !files)) {
+        return fail(ATTN_ERROR_ARGUMENT, "files and a place for the loaded model were expected");
+    }
+    *model = NULL;
+    memory_file *list = memory_allocate(count, sizeof *list);
+    if (!list) {
+        return ATTN_ERROR_MEMORY;
+    }
+    attn_status status = ATTN_OK;
+    for (size_t i = 0; i < count && !status; i++) {
+        list[i] = (memory_file){files[i].name, files[i].bytes, files[i].size};
+        if (!files[i].name || (files[i].size && !files[i].bytes)) {
+            status = fail(ATTN_ERROR_ARGUMENT, "file %zu has no name or no bytes", i + 1);
+        }
+    }
+    if (!status) {
+        file_memory_open(list, count);
+        status = attn_model_load(FILE_MEMORY_FOLDER, model);
+        file_memory_close();
+    }
+    if (!status) {
+        (*model)->from_memory = 1;
+    }
+    memory_free(list);
+    return status;
+}
+
+attn_status model_check_searcher(const attn_model *model) {
+    return model->searcher ? ATTN_OK
+                           : fail(ATTN_ERROR_UNSUPPORTED, "%s holds a model that does not translate (its architecture is %s)",
+                                  model->directory, model->network.kind->name);
 }
 
 void attn_model_free(attn_model *model) {
@@ -114,6 +149,10 @@ static void print_numbers(FILE *out, const char *text) {
 
 /* What training left in the weights' metadata. */
 static attn_status describe_training(const attn_model *m, FILE *out) {
+    if (m->from_memory) {
+        (void)fputs("training\n  not kept: the model was opened from memory\n", out);
+        return ATTN_OK;
+    }
     safetensors *file = NULL;
     char *path = file_join(m->directory, FOLDER_WEIGHTS);
     attn_status status = path ? safetensors_open(path, &file) : ATTN_ERROR_MEMORY;

@@ -9,11 +9,15 @@
 #include "model/transformer.h"
 
 struct attn_model {
-    char *directory;
+    char *directory;          /* FILE_MEMORY_FOLDER where it came from memory */
+    int from_memory;
     network network;          /* owned */
     transformer *transformer; /* its model, where that is one */
     tokenizer *tokenizer;
     searcher *searcher;
 };
+
+/* ATTN_ERROR_UNSUPPORTED for a model of an architecture that does not translate. */
+attn_status model_check_searcher(const attn_model *model);
 
 #endif

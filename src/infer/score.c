@@ -30,7 +30,8 @@ attn_status attn_score_pairs(const attn_model *model, const char *const *sources
     *scored = NULL;
     attn_translate_options_defaults(&standard);
     options = options ? options : &standard;
-    attn_status status = prepare_search(options, &prepared);
+    attn_status status = model_check_searcher(model);
+    status = status ? status : prepare_search(options, &prepared);
     if (status) {
         return status;
     }

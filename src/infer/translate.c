@@ -90,7 +90,8 @@ attn_status attn_translate(const attn_model *model, const char *const *texts, si
     *translation = NULL;
     attn_translate_options_defaults(&standard);
     options = options ? options : &standard;
-    attn_status status = prepare_search(options, &prepared);
+    attn_status status = model_check_searcher(model);
+    status = status ? status : prepare_search(options, &prepared);
     if (status) {
         return status;
     }

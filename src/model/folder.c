@@ -6,7 +6,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/memory.h"
@@ -51,12 +50,12 @@ attn_status folder_check(const char *directory) {
 /* Every weight takes at least the two bytes of a half-precision number. */
 static attn_status check_weights_size(const char *directory, const model_config *config) {
     char *path = file_join(directory, FOLDER_WEIGHTS);
-    struct stat info;
+    size_t size;
     attn_status status = path ? ATTN_OK : ATTN_ERROR_MEMORY;
     size_t weights = model_config_weights(config);
-    if (path && stat(path, &info) == 0 && (size_t)info.st_size / 2 < weights) {
-        status = fail(ATTN_ERROR_FORMAT, "%s holds %lld bytes, too few for the %zu weights that " FOLDER_CONFIG
-                      " describes", path, (long long)info.st_size, weights);
+    if (path && file_size(path, &size) && size / 2 < weights) {
+        status = fail(ATTN_ERROR_FORMAT, "%s holds %zu bytes, too few for the %zu weights that " FOLDER_CONFIG
+                      " describes", path, size, weights);
     }
     memory_free(path);
     return status;

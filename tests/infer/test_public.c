@@ -179,6 +179,47 @@ static void several_threads_share_a_model(void **state) {
     attn_model_free(model);
 }
 
+static void a_model_from_memory_translates_like_the_folder(void **state) {
+    (void)state;
+    static const char *const NAMES[] = {"config.json", "model.safetensors", "vocab.json", "source.spm", "target.spm",
+                                        "tokenizer_config.json", "generation_config.json"};
+    enum { FILES = sizeof NAMES / sizeof *NAMES };
+    const char *text = "Hello world.";
+    attn_file files[FILES];
+    char *bytes[FILES];
+    attn_model *model = load(), *other;
+    attn_translation *expected, *found;
+    for (int i = 0; i < FILES; i++) {
+        char *path = file_join(folder, NAMES[i]);
+        size_t size;
+        assert_int_equal(file_read(path, &bytes[i], &size), ATTN_OK);
+        files[i] = (attn_file){NAMES[i], bytes[i], size};
+        memory_free(path);
+    }
+    assert_int_equal(attn_model_load_memory(files, FILES, &other), ATTN_OK);
+    assert_int_equal(attn_translate(model, &text, 1, NULL, &expected), ATTN_OK);
+    assert_int_equal(attn_translate(other, &text, 1, NULL, &found), ATTN_OK);
+    assert_string_equal(attn_translation_text(found, 0), attn_translation_text(expected, 0));
+    assert_true(attn_translation_score(found, 0, 0) == attn_translation_score(expected, 0, 0));
+    attn_translation_free(expected);
+    attn_translation_free(found);
+    attn_model_free(model);
+    attn_model_free(other);
+    assert_int_equal(attn_model_load("(memory)", &other), ATTN_ERROR_FILE); /* no longer open */
+    assert_int_equal(attn_model_load_memory(files, 1, &other), ATTN_ERROR_FILE);
+    assert_sentence_has("model.safetensors");
+    files[1].size /= 2;
+    assert_true(attn_model_load_memory(files, FILES, &other) != ATTN_OK);
+    assert_sentence_has("(memory)/model.safetensors");
+    assert_int_equal(attn_model_load_memory(NULL, 0, &other), ATTN_ERROR_FILE);
+    files[0].name = NULL;
+    assert_int_equal(attn_model_load_memory(files, FILES, &other), ATTN_ERROR_ARGUMENT);
+    assert_int_equal(attn_abi_version(), ATTN_ABI_VERSION);
+    for (int i = 0; i < FILES; i++) {
+        memory_free(bytes[i]);
+    }
+}
+
 static void options_outside_their_range_are_refused(void **state) {
     (void)state;
     const char *text = "Hello.";
@@ -382,6 +423,7 @@ int main(void) {
         cmocka_unit_test(changed_texts_are_told_of_and_translated),
         cmocka_unit_test(the_best_come_first_and_the_score_is_what_the_options_say),
         cmocka_unit_test(several_threads_share_a_model),
+        cmocka_unit_test(a_model_from_memory_translates_like_the_folder),
         cmocka_unit_test(options_outside_their_range_are_refused),
         cmocka_unit_test(a_folder_that_is_no_model_is_refused_with_a_sentence),
         cmocka_unit_test(evaluation_counts_pairs_and_perfect_copies_score_100),

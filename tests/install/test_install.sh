@@ -27,12 +27,25 @@ for header in "$prefix"/include/attn/*.h; do # each compiles alone, as C and as 
   "$cc" -std=c++17 -Wall -Wextra -Wpedantic -Werror -I"$prefix/include" -fsyntax-only -x c++ "$header"
 done
 
-try_translate() { # $1: the program; a folder without a model is one clear sentence, not a crash
+# A model to try programs with: wN becomes tN.
+if [ $whole = yes ]; then
+  awk 'BEGIN { srand(3); for (i = 0; i < 300; i++) { w = int(rand() * 20); v = int(rand() * 20)
+       print "w" w " w" v >"'"$work"'/s"; print "t" w " t" v >"'"$work"'/t" } }'
+  "$prefix/bin/attn" train --source "$work/s" --target "$work/t" --model "$work/model" --tokenizer whitespace \
+    --layers 1 --width 16 --heads 2 --feed-forward 16 --updates 5 2>"$work/log" || { cat "$work/log"; die "training"; }
+  printf 'w1 w2\n\nw3\n' >"$work/input"
+  "$prefix/bin/attn" translate --model "$work/model" --scores <"$work/input" >"$work/scored" || die "the installed command"
+  cut -f2 "$work/scored" >"$work/expected"
+fi
+
+try_translate() { # $1: the program; it translates, and a folder without a model is one clear sentence
+  LD_LIBRARY_PATH=$prefix/$libdir "$1" "$work/model" <"$work/input" >"$work/out" || die "$1 does not translate"
+  cmp -s "$work/out" "$work/expected" || die "$1 translates otherwise than the command"
   mkdir -p "$work/empty"
-  if LD_LIBRARY_PATH=$prefix/$libdir "$1" "$work/empty" "A sentence." >"$work/out" 2>"$work/err"; then
+  if LD_LIBRARY_PATH=$prefix/$libdir "$1" "$work/empty" <"$work/input" >"$work/out" 2>"$work/err"; then
     die "a model was loaded from an empty folder"
   fi
-  grep -q "^loading: .*$work/empty" "$work/err" || { cat "$work/err" >&2; die "the error does not name the folder"; }
+  grep -q "^translate: .*$work/empty" "$work/err" || { cat "$work/err" >&2; die "the error does not name the folder"; }
 }
 
 # pkg-config
@@ -40,8 +53,13 @@ try_translate() { # $1: the program; a folder without a model is one clear sente
   $(pkg-config --cflags --libs attn-attention)
 "$work/operator"
 if [ $whole = yes ]; then
-  "$cc" -std=c11 -Wall -Wextra -Werror $flags "$source/translate.c" -o "$work/translate" $(pkg-config --cflags --libs attn)
+  "$cc" -std=c11 -Wall -Wextra -Werror $flags "$source/../../examples/translate.c" -o "$work/translate" $(pkg-config --cflags --libs attn)
   try_translate "$work/translate"
+  if [ -z "$flags" ] && command -v python3 >/dev/null; then # ctypes cannot load a library with a sanitizer
+    python3 "$source/../../examples/translate.py" "$work/model" "$prefix/$libdir/libattn.so" <"$work/input" >"$work/out" ||
+      die "the Python example"
+    cmp -s "$work/out" "$work/scored" || die "Python translates otherwise than the command"
+  fi
   [ -L "$prefix/$libdir/libattn.so" ] || die "libattn.so is not a link to its version"
   # The library offers attn_ names and no others.
   others=$(nm -D --defined-only "$prefix/$libdir/libattn.so" | awk '$2 ~ /[TDBRVW]/ { print $3 }' |
