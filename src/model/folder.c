@@ -48,11 +48,10 @@ attn_status folder_check(const char *directory) {
 }
 
 /* Every weight takes at least the two bytes of a half-precision number. */
-static attn_status check_weights_size(const char *directory, const model_config *config) {
+attn_status folder_check_size(const char *directory, size_t weights) {
     char *path = file_join(directory, FOLDER_WEIGHTS);
     size_t size;
     attn_status status = path ? ATTN_OK : ATTN_ERROR_MEMORY;
-    size_t weights = model_config_weights(config);
     if (path && file_size(path, &size) && size / 2 < weights) {
         status = fail(ATTN_ERROR_FORMAT, "%s holds %zu bytes, too few for the %zu weights that " FOLDER_CONFIG
                       " describes", path, size, weights);
@@ -70,7 +69,11 @@ attn_status folder_read_config(const char *directory, model_config *config) {
         status = path ? model_config_read_generation(path, config) : ATTN_ERROR_MEMORY;
         memory_free(path);
     }
-    return status ? status : check_weights_size(directory, config);
+    return status ? status : folder_check_size(directory, model_config_weights(config));
+}
+
+int folder_has_weights(const char *directory) {
+    return has(directory, FOLDER_WEIGHTS) || has(directory, FOLDER_TRAINING);
 }
 
 attn_status folder_write_config(const char *directory, const model_config *config) {
@@ -84,7 +87,7 @@ attn_status folder_write_config(const char *directory, const model_config *confi
     int keep = 0;
     if (!status && file_exists(path)) {
         keep = model_config_read(path, &old) == ATTN_OK && model_config_equal(&old, config);
-        if (!keep && (has(directory, FOLDER_WEIGHTS) || has(directory, FOLDER_TRAINING))) {
+        if (!keep && folder_has_weights(directory)) {
             status = fail(ATTN_ERROR_ARGUMENT, "%s holds the weights of another model (its " FOLDER_CONFIG
                           " differs); choose another folder", directory);
         }
@@ -133,25 +136,68 @@ static attn_status read_values(const safetensors *file, const safetensors_tensor
     return status;
 }
 
+/* Buffers that files of older versions hold, by the ends of their names: GPT-2's causal
+ * mask and Llama's rotary frequencies. */
+static const char *const BUFFERS[] = {".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq"};
+
+static int is_buffer(const char *name) {
+    for (size_t i = 0; i < LENGTH(BUFFERS); i++) {
+        size_t n = strlen(name), m = strlen(BUFFERS[i]);
+        if (n >= m && strcmp(name + n - m, BUFFERS[i]) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* The name behind its first word, "h.0.ln_1.weight", as models without a head have it. */
+static const char *short_name(const char *name) {
+    const char *dot = strchr(name, '.');
+    return strncmp(name, "transformer.", 12) == 0 || strncmp(name, "model.", 6) == 0 ? dot + 1 : name;
+}
+
+/* values [rows, columns] become their transpose, or are made from it. */
+static attn_status transpose(float *values, size_t rows, size_t columns) {
+    float *copy = memory_allocate_raw(rows * columns, sizeof *copy);
+    if (copy) {
+        memcpy(copy, values, rows * columns * sizeof *copy);
+    }
+    for (size_t i = 0; copy && i < rows; i++) {
+        for (size_t j = 0; j < columns; j++) {
+            values[j * rows + i] = copy[i * columns + j];
+        }
+    }
+    memory_free(copy);
+    return copy ? ATTN_OK : ATTN_ERROR_MEMORY;
+}
+
 static attn_status read_tensor(const safetensors *file, const folder_tensor *tensor) {
-    const char *name = tensor->name;
+    const char *name = safetensors_find(file, tensor->name) || !safetensors_find(file, short_name(tensor->name))
+                           ? tensor->name : short_name(tensor->name);
+    size_t shape[SAFETENSORS_MAX_DIMS];
+    memcpy(shape, tensor->shape, sizeof shape);
+    if (tensor->transposed) {
+        shape[0] = tensor->shape[1];
+        shape[1] = tensor->shape[0];
+    }
     const safetensors_tensor *stored;
     if (strcmp(name, SHARED) == 0) {
         for (size_t i = 0; !safetensors_find(file, name) && i < LENGTH(TIED); i++) {
             name = safetensors_find(file, TIED[i]) ? TIED[i] : name;
         }
     }
-    attn_status status = safetensors_require(file, name, tensor->dims, tensor->shape, &stored);
-    return status ? status : read_values(file, stored, tensor->values);
+    attn_status status = safetensors_require(file, name, tensor->dims, shape, &stored);
+    status = status ? status : read_values(file, stored, tensor->values);
+    return status || !tensor->transposed ? status : transpose(tensor->values, shape[0], shape[1]);
 }
 
 static int is_asked_for(const char *name, const folder_tensor *tensors, size_t count) {
     for (size_t i = 0; i < count; i++) {
-        if (strcmp(name, tensors[i].name) == 0) {
+        if (strcmp(name, tensors[i].name) == 0 || strcmp(name, short_name(tensors[i].name)) == 0) {
             return 1;
         }
     }
-    return is_one_of(name, TIED, LENGTH(TIED)) || is_one_of(name, IGNORED, LENGTH(IGNORED));
+    return is_buffer(name) || is_one_of(name, TIED, LENGTH(TIED)) || is_one_of(name, IGNORED, LENGTH(IGNORED));
 }
 
 attn_status folder_read_weights(const char *directory, const folder_tensor *tensors, size_t count) {
@@ -179,17 +225,34 @@ static safetensors_tensor to_stored(const folder_tensor *tensor, const char *nam
     return stored;
 }
 
+static attn_status store_transposed(safetensors_tensor *stored, const folder_tensor *tensor, float **turned) {
+    size_t rows = tensor->shape[0], columns = tensor->shape[1];
+    *turned = memory_allocate_raw(rows * columns, sizeof **turned);
+    if (*turned) {
+        memcpy(*turned, tensor->values, rows * columns * sizeof **turned);
+    }
+    attn_status status = *turned ? transpose(*turned, rows, columns) : ATTN_ERROR_MEMORY;
+    stored->data = *turned;
+    stored->shape[0] = columns;
+    stored->shape[1] = rows;
+    return status;
+}
+
 attn_status folder_write_weights(const char *directory, const folder_tensor *tensors, size_t count,
                                  const safetensors_metadata *metadata, size_t metadata_count) {
     char *path = file_join(directory, FOLDER_WEIGHTS);
     safetensors_tensor *stored = memory_allocate(count, sizeof *stored);
-    attn_status status = path && stored ? ATTN_OK : ATTN_ERROR_MEMORY;
-    if (!status) {
-        for (size_t i = 0; i < count; i++) {
-            stored[i] = to_stored(&tensors[i], tensors[i].name);
-        }
-        status = safetensors_save(path, stored, count, metadata, metadata_count);
+    float **turned = memory_allocate(count, sizeof *turned);
+    attn_status status = path && stored && turned ? ATTN_OK : ATTN_ERROR_MEMORY;
+    for (size_t i = 0; i < count && !status; i++) {
+        stored[i] = to_stored(&tensors[i], tensors[i].name);
+        status = tensors[i].transposed ? store_transposed(&stored[i], &tensors[i], &turned[i]) : ATTN_OK;
     }
+    status = status ? status : safetensors_save(path, stored, count, metadata, metadata_count);
+    for (size_t i = 0; turned && i < count; i++) {
+        memory_free(turned[i]);
+    }
+    memory_free(turned);
     memory_free(stored);
     memory_free(path);
     return status;

@@ -37,11 +37,19 @@ typedef struct folder_tensor {
     int dims;
     size_t shape[SAFETENSORS_MAX_DIMS];
     float *values; /* [product of shape] */
+    int transposed; /* 1: model.safetensors holds the transpose of this matrix */
 } folder_tensor;
 
 /* What is still missing for a model to be read from this folder, as one sentence;
  * ATTN_OK if nothing. The tokenizer's files are the tokenizer's to check. */
 attn_status folder_check(const char *directory);
+
+/* 1 if weights or a training state stand in the folder. */
+int folder_has_weights(const char *directory);
+
+/* Refuses a model.safetensors that is too small for so many weights, before anyone
+ * allocates them. */
+attn_status folder_check_size(const char *directory, size_t weights);
 
 /* config.json, and generation_config.json if it is there. A config that calls for more
  * weights than model.safetensors can hold is refused, before anyone allocates them. */
@@ -50,8 +58,9 @@ attn_status folder_read_config(const char *directory, model_config *config);
 /* Fills all tensors from model.safetensors (F32, F16, BF16 or F64). Refused: a
  * missing tensor, another shape, a value that is not finite, a tensor in the file
  * that nobody asked for (the config and the weights would not belong together).
- * Known second names of the tied embedding, and the sinusoids that older files
- * hold, are ignored. */
+ * Known second names of the tied embedding, and the sinusoids, masks and frequencies that
+ * older files hold, are ignored; names may lack their first word ("transformer.", "model."),
+ * as in files of a model without its head. */
 attn_status folder_read_weights(const char *directory, const folder_tensor *tensors, size_t count);
 
 /* Makes the folder if need be and writes config.json and generation_config.json. A

@@ -6,10 +6,11 @@
 #include "base/cpu.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "model/language_model.h"
 #include "model/transformer.h"
 
 /* By model_type; the first one speaks for those that are unknown. */
-static const network_kind *const KINDS[] = {&transformer_kind};
+static const network_kind *const KINDS[] = {&transformer_kind, &language_gpt2_kind, &language_llama_kind};
 
 element_type network_best_type(void) {
     return cpu_selected() == CPU_AVX512_BF16 ? ELEMENT_BF16 : ELEMENT_F32;
@@ -83,6 +84,7 @@ folder_tensor *network_tensors(const parameters *set, float *values) {
     for (size_t i = 0; tensors && i < set->count; i++) {
         const named_parameter *p = &set->list[i];
         tensors[i] = (folder_tensor){.name = p->name, .dims = p->rank, .values = values + p->where.offset};
+        tensors[i].transposed = p->transposed;
         memcpy(tensors[i].shape, p->shape, sizeof p->shape);
     }
     return tensors;

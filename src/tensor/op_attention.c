@@ -16,7 +16,7 @@ typedef struct attention_context {
 static void describe(const tape *t, attention_context *c) {
     attn_attention_problem *p = &c->problem;
     const attention_inputs *in = &c->in;
-    attn_attention_defaults(p, in->heads, in->heads, in->head_dim, in->head_dim);
+    attn_attention_defaults(p, in->heads, in->kv_heads ? in->kv_heads : in->heads, in->head_dim, in->head_dim);
     attn_attention_packed(p, in->query_packing.sequences, in->query_packing.offsets, in->key_packing.offsets);
     p->dtype = t->type == ELEMENT_BF16 ? ATTN_BF16 : ATTN_F32;
     p->q.token = p->d_q.token = in->queries->columns;

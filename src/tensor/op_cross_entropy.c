@@ -1,6 +1,6 @@
 /* Softmax, label smoothing, cross-entropy and all their gradients in one operation.
  *
- *   z = x W^T + b        x [tokens, width], W [vocabulary, width], b [1, vocabulary]
+ *   z = x W^T + b        x [tokens, width], W [vocabulary, width], b [1, vocabulary] or none
  *   loss = sum over tokens of -sum_v q[v] log softmax(z)[v],
  *   q = (1 - smoothing) onehot(label) + smoothing / vocabulary
  *   g = (softmax(z) - q) / divisor;  dx = g W;  dW += g^T x;  db += sum g
@@ -39,7 +39,7 @@ static attn_status logit_rows(loss_state *s, int64_t first, int64_t count, int64
     float *logits = s->logits + (int64_t)omp_get_thread_num() * LOGIT_ROWS * s->vocabulary;
     attn_status status = gemm_packed(t->gemm, matrix_of(logits, count, s->vocabulary, ELEMENT_F32),
                                      matrix_rows(tensor_matrix(s->x), first, count), s->to_logits,
-                                     (gemm_options){.bias = parameter_values(t->parameters, s->bias)});
+                                     (gemm_options){.bias = s->bias.columns ? parameter_values(t->parameters, s->bias) : NULL});
     (void)profile_enter(p, PROFILE_SOFTMAX, PROFILE_FORWARD, (double)(count * s->vocabulary) * 6);
     for (int64_t i = 0; i < count && !status; i++) {
         float *z = logits + i * s->vocabulary;
@@ -67,6 +67,10 @@ static attn_status spread_gradient(loss_state *s, int64_t first, int64_t count) 
         matrix d_table = matrix_of(parameter_gradients(t->parameters, s->table), s->vocabulary, s->table.columns, ELEMENT_F32);
         status = gemm(t->gemm, d_table, matrix_transpose(g), matrix_rows(tensor_matrix(s->x), first, count),
                       (gemm_options){.accumulate = 1});
+    }
+    if (!s->bias.columns) {
+        profile_return(t->profile, before);
+        return status;
     }
     (void)profile_enter(t->profile, PROFILE_SOFTMAX, PROFILE_BACKWARD, (double)(count * s->vocabulary) * (double)element_size(t->type));
     float *d_bias = parameter_gradients(t->parameters, s->bias);

@@ -2,7 +2,7 @@
  *
  * x [tokens, in], W [out, in], b [1, out], y [tokens, out]. With g = dy activation'(.):
  *   dx = g W      dW = g^T x      db = sum over tokens of g
- * For relu, g = dy where y > 0; for tanh, g = dy (1 - y^2). For swish and gelu the
+ * For relu, g = dy where y > 0; for tanh, g = dy (1 - y^2). For swish and both gelus the
  * product is kept beside y. */
 #include <math.h>
 
@@ -51,7 +51,7 @@ static void activation_backward(tape *t, const linear_context *c) {
                 } else if (c->kind == ACTIVATION_TANH) {
                     tanh_backward(room, seen, n);
                 } else {
-                    t->rows->gelu_backward(room, seen, n);
+                    (c->kind == ACTIVATION_GELU ? t->rows->gelu_backward : t->rows->gelu_tanh_backward)(room, seen, n);
                 }
                 row_write(t, y->type, stored, room, n);
                 g = room;
@@ -59,7 +59,11 @@ static void activation_backward(tape *t, const linear_context *c) {
             t->rows->add(partial, g, n);
         }
     }
-    partial_sums_add_to(t, &sums, parameter_gradients(t->parameters, c->bias));
+    if (c->bias.columns) {
+        partial_sums_add_to(t, &sums, parameter_gradients(t->parameters, c->bias));
+    } else {
+        arena_return_to(t->memory, sums.mark);
+    }
     profile_return(t->profile, before);
 }
 
@@ -68,7 +72,9 @@ static void linear_backward(tape *t, void *context) {
     if (!c->y->gradient) {
         return;
     }
-    activation_backward(t, c);
+    if (c->bias.columns || c->kind != ACTIVATION_NONE) {
+        activation_backward(t, c);
+    }
     int accumulate;
     matrix weight = parameter_matrix(t->parameters, c->weight), g = gradient_matrix(c->y);
     if (!tape_gradient(t, c->x, &accumulate)) {
@@ -89,14 +95,15 @@ tensor *op_linear(tape *t, tensor *x, parameter weight, parameter bias, activati
         return NULL;
     }
     tensor *product = tape_tensor(t, x->rows, weight.rows);
-    int separate = kind == ACTIVATION_SWISH || kind == ACTIVATION_GELU;
+    int separate = kind == ACTIVATION_SWISH || kind == ACTIVATION_GELU || kind == ACTIVATION_GELU_TANH;
     tensor *y = separate ? tape_tensor(t, x->rows, weight.rows) : product;
     linear_context *c = tape_memory(t, 1, sizeof *c);
     if (!product || !y || !c) {
         return NULL;
     }
     *c = (linear_context){x, y, product, weight, bias, kind};
-    gemm_options options = {.bias = parameter_values(t->parameters, bias), .rectify = kind == ACTIVATION_RELU};
+    gemm_options options = {.bias = bias.columns ? parameter_values(t->parameters, bias) : NULL,
+                            .rectify = kind == ACTIVATION_RELU};
     const packed_matrix *packed = t->packed ? packed_parameters_find(t->packed, weight) : NULL;
     profile_place before = profile_enter(t->profile, PROFILE_LINEAR, PROFILE_FORWARD,
                                          product_operations(x->rows, weight.rows, weight.columns));
@@ -115,7 +122,8 @@ tensor *op_linear(tape *t, tensor *x, parameter weight, parameter bias, activati
                     room[j] = tanhf(room[j]);
                 }
             } else {
-                (kind == ACTIVATION_SWISH ? t->rows->swish : t->rows->gelu)(room, n);
+                (kind == ACTIVATION_SWISH ? t->rows->swish
+                 : kind == ACTIVATION_GELU ? t->rows->gelu : t->rows->gelu_tanh)(room, n);
             }
             row_write(t, y->type, tensor_row(y, i), room, n);
         }

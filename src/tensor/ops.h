@@ -11,7 +11,8 @@ typedef enum activation {
     ACTIVATION_RELU,
     ACTIVATION_SWISH,
     ACTIVATION_GELU,
-    ACTIVATION_TANH
+    ACTIVATION_TANH,
+    ACTIVATION_GELU_TANH
 } activation;
 
 /* Sequences packed one behind the other: sequence s is rows offsets[s] to
@@ -50,8 +51,18 @@ typedef struct place_options {
 packing place_packing(tape *t, packing from, const place_options *options);
 tensor *op_place(tape *t, tensor *x, packing from, packing to, place_options options);
 
-/* y = activation(x W^T + b): W [out, in], b [out]. */
+/* y = activation(x W^T + b): W [out, in], b [out], or none where bias.columns is 0. */
 tensor *op_linear(tape *t, tensor *x, parameter weight, parameter bias, activation kind);
+
+/* y = swish(g) u for x = [g, u] side by side: [tokens, columns of x / 2], the gate of SwiGLU
+ * (Shazeer 2020, equation 6). */
+tensor *op_gated(tape *t, tensor *x);
+
+/* Turns pairs of columns of x by angles that grow with the token's place, in place (Su et al.
+ * 2021, 3.4.2): `heads` heads of head_dim from column 0 on; of each head, columns i and
+ * i + head_dim / 2 by place * frequency[i]. places [tokens]; turns [longest, head_dim]: the
+ * cosines of a place's angles, then the sines. Returns x. */
+tensor *op_rotary(tape *t, tensor *x, const int32_t *places, const float *turns, int64_t heads, int64_t head_dim);
 
 /* y = dropout(x), in a pass of its own (inside the feed-forward). */
 tensor *op_dropout(tape *t, tensor *x, float dropout);
@@ -82,6 +93,7 @@ typedef struct attention_inputs {
     int causal;
     float dropout;
     const char *part; /* for the probe */
+    int64_t kv_heads; /* divides heads; 0: as many */
 } attention_inputs;
 
 /* Scaled dot-product attention of packed sequences, heads side by side:
@@ -103,7 +115,7 @@ typedef struct loss_result {
     int64_t tokens;
 } loss_result;
 
-/* logits = x table^T + bias; cross-entropy against labels with label smoothing. While
+/* logits = x table^T + bias (none where bias.columns is 0); cross-entropy against labels with label smoothing. While
  * recording, x's gradient and the parameters' are set at once, for the loss divided
  * by `divisor`. Logits exist for a block of tokens at a time. `token_likelihood`
  * (may be NULL) receives log p(label) of each token. */

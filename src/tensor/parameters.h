@@ -20,6 +20,7 @@ typedef struct named_parameter {
     int rank; /* 1 .. 4 */
     size_t shape[4];
     parameter where;
+    int transposed; /* 1: the file holds a matrix's transpose */
 } named_parameter;
 
 typedef struct parameters {

@@ -59,6 +59,10 @@ typedef struct row_kernels {
     /* y = x / 2 (1 + erf(x / sqrt 2)) and its derivative; Hendrycks & Gimpel 2016. */
     void (*gelu)(float *x, int64_t n);
     void (*gelu_backward)(float *dy, const float *x, int64_t n);
+    /* The same with tanh in place of erf: y = x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))),
+     * as GPT-2 has it. */
+    void (*gelu_tanh)(float *x, int64_t n);
+    void (*gelu_tanh_backward)(float *dy, const float *x, int64_t n);
     /* dy = 0 where y <= 0. */
     void (*rectify_backward)(float *dy, const float *y, int64_t n);
 

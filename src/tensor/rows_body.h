@@ -339,6 +339,23 @@ static void gelu_backward(float *dy, const float *x, int64_t n) {
     }
 }
 
+/* 1/2 (1 + tanh(u)) = sigmoid(2 u), and u = sqrt(2 / pi) (x + 0.044715 x^3). */
+static void gelu_tanh(float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i += LANES) {
+        vec v = load_some(x + i, n - i, 0);
+        store_some(x + i, v * sigmoid(v * (1.59576912f + 0.07135481f * v * v)), n - i);
+    }
+}
+
+static void gelu_tanh_backward(float *dy, const float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i += LANES) {
+        vec v = load_some(x + i, n - i, 0), squared = v * v;
+        vec s = sigmoid(v * (1.59576912f + 0.07135481f * squared));
+        vec slope = s + v * s * (1.0f - s) * (1.59576912f + 0.21406444f * squared);
+        store_some(dy + i, load_some(dy + i, n - i, 0) * slope, n - i);
+    }
+}
+
 static void rectify_backward(float *dy, const float *y, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         dy[i] = y[i] > 0 ? dy[i] : 0;
@@ -387,4 +404,4 @@ static double sum_of_squares(const float *values, int64_t n) {
 
 const row_kernels ROWS_TABLE = {
     widen, narrow, add, dropout, layer_norm, layer_norm_backward, rms_norm, rms_norm_backward,
-    cross_entropy, log_softmax, swish, swish_backward, gelu, gelu_backward, rectify_backward, adam, blend, sum_of_squares};
+    cross_entropy, log_softmax, swish, swish_backward, gelu, gelu_backward, gelu_tanh, gelu_tanh_backward, rectify_backward, adam, blend, sum_of_squares};
