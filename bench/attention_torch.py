@@ -2,11 +2,9 @@
 """PyTorch's scaled_dot_product_attention and ours on the same shapes, in alternation in one
 run on the same threads: share of oneDNN's 2048-cubed roof of each, and their ratio.
 
-    python3 bench/attention_torch.py BENCH_ATTENTION [-t THREADS] [-s SECONDS] [CASE...]
-
-BENCH_ATTENTION is the program of that name (cmake --build build --target bench_attention).
-Packed cases run padded in PyTorch where the lengths are equal; others are left out."""
+    python3 bench/attention_torch.py [--attn build/attn] [-t THREADS] [-s SECONDS] [CASE...]"""
 import argparse
+import json
 import subprocess
 import time
 
@@ -24,14 +22,12 @@ CASES = {  # name: batch, heads, kv heads, queries, keys, d, causal
 }
 
 
-class Ours:
-    def __init__(self, program):
-        self.process = subprocess.Popen([program, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def seconds(self, case, dtype, which, seconds, threads):
-        self.process.stdin.write(f"{case} {dtype} {which} {seconds} {threads}\n")
-        self.process.stdin.flush()
-        return float(self.process.stdout.readline())
+def ours(program, case, dtype, seconds, threads):
+    """The roof, and seconds of forward and backward."""
+    line = subprocess.run([program, "bench", "attention", case, "--json", "--dtype", dtype, "--seconds", str(seconds),
+                           "--threads", str(threads)], check=True, capture_output=True, text=True).stdout
+    row = json.loads(line)
+    return row["roof"], (row["forward_seconds"], row["backward_seconds"])
 
 
 def clock(threads):
@@ -65,14 +61,13 @@ def torch_times(shape, dtype, seconds, threads):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("program")
+    parser.add_argument("--attn", default="build/attn", help="the command")
     parser.add_argument("-t", type=int, default=1)
     parser.add_argument("-s", type=float, default=0.5)
     parser.add_argument("-r", type=int, default=2, help="rounds of alternation")
     parser.add_argument("cases", nargs="*")
-    options = parser.parse_intermixed_args()
+    options = parser.parse_args()
     torch.set_num_threads(options.t)
-    ours = Ours(options.program)
     print(f"torch {torch.__version__}, {options.t} threads; share of the GEMM roof, forward / backward")
     for dtype, kind in (("f32", torch.float32), ("bf16", torch.bfloat16)):
         for name in options.cases or CASES:
@@ -81,9 +76,9 @@ def main():
             work = (4 * pairs * d, 10 * pairs * d)
             mine, theirs, top = [1e9, 1e9], [1e9, 1e9], 0.0
             for _ in range(options.r):
-                top = max(top, ours.seconds("roof", dtype, "forward", options.s, options.t))
-                for i, which in enumerate(("forward", "backward")):
-                    mine[i] = min(mine[i], ours.seconds(name, dtype, which, options.s, options.t))
+                roof, times = ours(options.attn, name, dtype, options.s, options.t)
+                top = max(top, roof)
+                mine = [min(a, c) for a, c in zip(mine, times)]
                 theirs = [min(a, c) for a, c in zip(theirs, torch_times(CASES[name], kind, options.s, options.t))]
             ratio = [t / m for t, m in zip(theirs, mine)]
             print(f"{name:20} {dtype:4} roof {top / 1e9:4.0f} GF/s  attn {work[0] / mine[0] / top:.2f} / "

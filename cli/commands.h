@@ -13,5 +13,6 @@ int command_explain(int argc, char **argv);
 int command_info(int argc, char **argv);
 int command_attention(int argc, char **argv);
 int command_additive(int argc, char **argv);
+int command_bench(int argc, char **argv);
 
 #endif

@@ -22,6 +22,7 @@ static const command COMMANDS[] = {
     {"info", command_info, "what a model folder holds"},
     {"attention", command_attention, "the attention operator alone, on .npy arrays"},
     {"additive", command_additive, "attention with additive scores, on .npy arrays"},
+    {"bench", command_bench, "how fast and how exact the attention operator is here"},
 };
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS };
 

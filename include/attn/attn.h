@@ -389,6 +389,35 @@ ATTN_PUBLIC attn_status attn_train(const attn_train_options *options);
  * ATTN_ERROR_ARGUMENT where they differ or output holds a model already. */
 ATTN_PUBLIC attn_status attn_average(const char *const *models, size_t count, const char *output);
 
+/* --- measuring -------------------------------------------------------------------------- */
+
+enum { ATTN_BENCH_F32 = 1, ATTN_BENCH_BF16 = 2, ATTN_BENCH_INT8 = 4 };
+
+typedef struct attn_bench_options {
+    double seconds;            /* for each figure; 0.3 */
+    int types;                 /* ATTN_BENCH_F32 | ...; all. int8: decoding alone */
+    int json;                  /* a JSON object a line instead of a table */
+    const char *const *cases;  /* names, [case_count]; NULL and 0: the table's */
+    int64_t case_count;
+} attn_bench_options;
+
+ATTN_PUBLIC void attn_bench_options_defaults(attn_bench_options *options);
+
+/* The attention operator's speed, case by case, on the calling thread's OpenMP threads: the share of
+ * what a 2048-cubed matrix product of the same type reaches in the same run, forward and backward, for
+ * the visible scores alone; for decoding the share of the bandwidth of plain reading; and the
+ * workspace. ATTN_ERROR_ARGUMENT: an unknown case; ATTN_ERROR_MEMORY. */
+ATTN_PUBLIC attn_status attn_bench_attention(const attn_bench_options *options, FILE *out);
+
+/* Runs cases in every kernel that the processor has, and compares output, log-sum-exp, weights,
+ * column sums and all gradients with the f64 reference: an error may be at most twice that of the
+ * same precision computed plainly, three times for gradients. Bad ones are printed; then
+ * ATTN_ERROR_INTERNAL. Either named cases (NULL and 0: all small ones) on numbers from the seed ... */
+ATTN_PUBLIC attn_status attn_check_attention(const char *const *cases, int64_t case_count, uint64_t seed,
+                                             FILE *out);
+/* ... or `count` cases of any kind, made from the seeds seed, seed + 1, ... */
+ATTN_PUBLIC attn_status attn_check_attention_random(int64_t count, uint64_t seed, FILE *out);
+
 #ifdef __cplusplus
 }
 #endif

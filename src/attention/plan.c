@@ -268,7 +268,12 @@ void touch_keys(const work_plan *plan, const work_task *task, const void *k, att
 
 /* --- rows ------------------------------------------------------------------------- */
 
+/* A query before the first key sees nothing (bottom-right, more queries than keys) and has no
+ * position: it is left alone. */
 static void rotate_row(const problem_t *p, float *row, int64_t position, float direction) {
+    if (position < 0) {
+        return;
+    }
     const int64_t half = p->rotary_d / 2;
     const float *cosine = p->rotary_cos + position * half, *sine = p->rotary_sin + position * half;
     const int64_t apart = p->rotary == ATTN_ROTARY_HALVES ? half : 1;

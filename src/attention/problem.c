@@ -218,7 +218,7 @@ static attn_status check_rotary(const problem_t *p, const problem_size *size, in
     }
     for (int64_t b = 0; b < p->sequences; b++) {
         sequence_view s = problem_sequence(p, b);
-        if (s.queries && (s.shift < 0 || s.queries + s.shift > p->rotary_positions)) {
+        if (s.queries && s.queries + s.shift > p->rotary_positions) {
             return fail(ATTN_ERROR_ARGUMENT,
                         "attention: sequence %lld has query positions %lld to %lld, the rotary "
                         "tables 0 to %lld", (long long)b, (long long)s.shift,

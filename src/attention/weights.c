@@ -10,6 +10,7 @@ enum { WEIGHT_ROWS = 48 };
 
 typedef struct weights_scratch {
     float *q, *k, *k_panels, *scores, *maximum, *sum, *log_sum_exp;
+    float *factor; /* column sums: of all rows */
     score_row *rows;
 } weights_scratch;
 
@@ -19,7 +20,7 @@ typedef struct weights_call {
     float *sums;    /* [heads, tokens_k] */
 } weights_call;
 
-static size_t lay_out(const work_plan *plan, void *base, weights_scratch *s) {
+static size_t lay_out(const work_plan *plan, int sums, void *base, weights_scratch *s) {
     scratch_cursor at = {.base = base};
     const size_t ldq = (size_t)plan->ldq;
     s->q = scratch_take(&at, WEIGHT_ROWS * ldq, sizeof(float));
@@ -30,6 +31,7 @@ static size_t lay_out(const work_plan *plan, void *base, weights_scratch *s) {
     s->sum = scratch_take(&at, WEIGHT_ROWS, sizeof(float));
     s->log_sum_exp = scratch_take(&at, WEIGHT_ROWS, sizeof(float));
     s->rows = scratch_take(&at, WEIGHT_ROWS, sizeof(score_row));
+    s->factor = scratch_take(&at, sums ? (size_t)(plan->size.most_queries * plan->group) : 0, sizeof(float));
     return at.used;
 }
 
@@ -174,7 +176,7 @@ static void weights_task(const work_plan *plan, const work_task *task, void *con
         }
         return;
     }
-    lay_out(plan, scratch, &s);
+    lay_out(plan, 0, scratch, &s);
     for (int64_t from = task->first; from < task->first + task->count; from += WEIGHT_ROWS) {
         const int64_t left = task->first + task->count - from;
         weights_rows(plan, task, call, from, (int)(left < WEIGHT_ROWS ? left : WEIGHT_ROWS), &s);
@@ -183,7 +185,7 @@ static void weights_task(const work_plan *plan, const work_task *task, void *con
 
 static size_t weights_scratch_size(const work_plan *plan) {
     weights_scratch s;
-    return plan->tile ? lay_out(plan, NULL, &s) : 64;
+    return plan->tile ? lay_out(plan, 0, NULL, &s) : 64;
 }
 
 size_t weights_workspace(const work_plan *plan) {
@@ -208,13 +210,71 @@ attn_status attn_attention_weights(const attn_attention_problem *p, const void *
 
 /* --- column sums ------------------------------------------------------------------- */
 
+static float saved_log_sum_exp(const work_plan *plan, const work_task *task, const weights_call *call,
+                               int64_t r) {
+    const int64_t head = task->kv_head * plan->group + r % plan->group;
+    return call->arrays.saved_log_sum_exp[head * plan->size.q_tokens + task->sequence.q_first +
+                                          r / plan->group];
+}
+
+/* The weights, before dropout, of rows from .. on the loaded keys, into the scores. */
+static void block_weights(const work_plan *plan, const work_task *task, const weights_call *call,
+                          int64_t from, int count, int64_t first, int keys, weights_scratch *s) {
+    row_tile tiles[WEIGHT_ROWS / TILE_ROWS];
+    load_queries(plan, task, &call->arrays, from, count, s);
+    const int made = make_scores(plan, task, from, count, first, keys, s, tiles);
+    for (int n = 0; n < count; n++) {
+        const float l = saved_log_sum_exp(plan, task, call, from + n);
+        s->log_sum_exp[n] = l == -INFINITY ? INFINITY : plan->rule.modified ? l : l * 1.44269504f;
+    }
+    plan->tile->weights(tiles, made, s->rows, &plan->rule, s->scores, BLOCK_KEYS, s->log_sum_exp);
+}
+
+static int rows_left(const work_task *task, int64_t from) {
+    return (int)(task->count - from < WEIGHT_ROWS ? task->count - from : WEIGHT_ROWS);
+}
+
+/* With a log-sum-exp that is large its last bit, an error of all weights of the row, counts: the
+ * inverse of the weights' sum becomes the row's factor (see correct_rows() in backward.c). */
+static void row_factors(const work_plan *plan, const work_task *task, const weights_call *call,
+                        weights_scratch *s) {
+    const float *sinks = plan->problem->sinks;
+    int large = 0;
+    for (int64_t r = 0; r < task->count; r++) {
+        const float l = saved_log_sum_exp(plan, task, call, r);
+        large |= fabsf(l) > 16.0f && l > -INFINITY;
+        s->factor[r] = 1;
+    }
+    if (!large) {
+        return;
+    }
+    for (int64_t r = 0; r < task->count; r++) {
+        const float l = saved_log_sum_exp(plan, task, call, r);
+        s->factor[r] = sinks && l > -INFINITY ? expf(sinks[task->kv_head * plan->group + r % plan->group] - l) : 0;
+    }
+    for (int64_t first = 0; first < task->sequence.length; first += BLOCK_KEYS) {
+        const int keys = block_keys(task, first);
+        load_keys(plan, task, &call->arrays, first, keys, s);
+        for (int64_t from = 0; from < task->count; from += WEIGHT_ROWS) {
+            const int count = rows_left(task, from);
+            block_weights(plan, task, call, from, count, first, keys, s);
+            for (int n = 0; n < count; n++) {
+                for (int j = s->rows[n].low; j < s->rows[n].high; j++) {
+                    s->factor[from + n] += s->scores[n * BLOCK_KEYS + j];
+                }
+            }
+        }
+    }
+    for (int64_t r = 0; r < task->count; r++) {
+        s->factor[r] = s->factor[r] == 0 ? 0 : 1.0f / s->factor[r];
+    }
+}
+
 static void sums_task(const work_plan *plan, const work_task *task, void *context, void *scratch) {
     const weights_call *call = context;
-    const problem_t *p = plan->problem;
-    const tile_kernels *tile = plan->tile;
     weights_scratch s;
-    row_tile tiles[WEIGHT_ROWS / TILE_ROWS];
-    lay_out(plan, scratch, &s);
+    lay_out(plan, 1, scratch, &s);
+    row_factors(plan, task, call, &s);
     for (int64_t g = 0; g < plan->group; g++) {
         memset(call->sums + (task->kv_head * plan->group + g) * plan->size.k_tokens +
                    task->sequence.k_first, 0, (size_t)task->sequence.keys * sizeof(float));
@@ -223,29 +283,17 @@ static void sums_task(const work_plan *plan, const work_task *task, void *contex
         const int keys = block_keys(task, first);
         load_keys(plan, task, &call->arrays, first, keys, &s);
         for (int64_t from = 0; from < task->count; from += WEIGHT_ROWS) {
-            const int64_t left = task->count - from;
-            const int count = (int)(left < WEIGHT_ROWS ? left : WEIGHT_ROWS);
-            load_queries(plan, task, &call->arrays, from, count, &s);
-            const int made = make_scores(plan, task, from, count, first, keys, &s, tiles);
-            for (int n = 0; n < count; n++) {
-                const int64_t head = task->kv_head * plan->group + (from + n) % plan->group;
-                const float l = call->arrays.saved_log_sum_exp[head * plan->size.q_tokens +
-                                                               task->sequence.q_first +
-                                                               (from + n) / plan->group];
-                s.log_sum_exp[n] = l == -INFINITY ? INFINITY
-                                   : plan->rule.modified ? l : l * 1.44269504f;
-            }
-            tile->weights(tiles, made, s.rows, &plan->rule, s.scores, BLOCK_KEYS, s.log_sum_exp);
+            const int count = rows_left(task, from);
+            block_weights(plan, task, call, from, count, first, keys, &s);
             for (int n = 0; n < count; n++) {
                 const int64_t head = task->kv_head * plan->group + (from + n) % plan->group;
                 float *sums = call->sums + head * plan->size.k_tokens + task->sequence.k_first + first;
                 for (int j = s.rows[n].low; j < s.rows[n].high; j++) {
-                    sums[j] += s.scores[n * BLOCK_KEYS + j];
+                    sums[j] += s.scores[n * BLOCK_KEYS + j] * s.factor[from + n];
                 }
             }
         }
     }
-    (void)p;
 }
 
 static void sums_reference_task(const work_plan *plan, const work_task *task, void *context, void *scratch) {
@@ -272,7 +320,7 @@ static int by_blocks(const work_plan *plan) {
 
 static size_t sums_scratch_size(const work_plan *plan) {
     weights_scratch s;
-    return by_blocks(plan) ? lay_out(plan, NULL, &s) : (size_t)plan->size.most_keys * sizeof(float) + 64;
+    return by_blocks(plan) ? lay_out(plan, 1, NULL, &s) : (size_t)plan->size.most_keys * sizeof(float) + 64;
 }
 
 size_t column_sums_workspace(const work_plan *plan) {

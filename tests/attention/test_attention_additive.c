@@ -7,8 +7,6 @@
 #include <cmocka.h>
 #include <omp.h>
 
-#include "base/cpu.h"
-
 enum { SEQUENCES = 3, HEADS = 4, KV = 2, D = 5, DV = 6, WIDTH = 7 };
 static const int32_t Q_OFFSETS[] = {0, 9, 9, 60}, K_OFFSETS[] = {0, 12, 20, 160}, LENGTHS[] = {0, 3, 133};
 enum { Q_TOKENS = 60, K_TOKENS = 160, MOST_Q = 51, MOST_K = 140 };
@@ -170,10 +168,6 @@ static void run(const variant *c, int kernel) {
     assert_int_equal(attn_additive_forward(&p, &w, F.q, F.k, F.v, O, LSE, workspace + 1, size), 0);
     assert_int_equal(attn_additive_backward(&p, &w, F.q, F.k, F.v, O, LSE, D_O, &g, workspace + 1, backward), 0);
     free(workspace);
-}
-
-static int last_kernel(void) {
-    return ATTN_KERNEL_PORTABLE + (int)cpu_detected();
 }
 
 /* The elements that get a gradient in this variant: of a broadcast bias only the first ones. */

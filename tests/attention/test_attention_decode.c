@@ -1,13 +1,11 @@
 /* Decoding from a cache must equal attention over the same keys, for every layout and
  * type of cache. */
-#include "plain.h"
+#include "cases.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
 #include <omp.h>
-
-#include "base/cpu.h"
 
 enum { HEADS = 6, KV = 2, D = 40, DV = 24, CAPACITY = 1500, SEQUENCES = 3 };
 

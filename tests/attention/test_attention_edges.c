@@ -1,23 +1,14 @@
 /* The edges: rows that see nothing, values that are no numbers, extreme biases and
  * scales, empty shapes, bits that may not change, arguments that must be refused. */
-#include "plain.h"
+#include "cases.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
 #include <omp.h>
 
-#include "base/cpu.h"
-
-#define SHAPE(b, nq, nk, h, hk, dd, dv) \
-    .sequences = b, .queries = nq, .keys = nk, .heads = h, .kv_heads = hk, .d = dd, .d_v = dv
-
 static int first_kernel(void) {
     return ATTN_KERNEL_REFERENCE;
-}
-
-static int last_kernel(void) {
-    return ATTN_KERNEL_PORTABLE + (int)cpu_detected();
 }
 
 static void run(case_arrays *a) {
@@ -354,65 +345,6 @@ static void weights_times_values_is_the_output(void **state) {
     }
 }
 
-/* The reference's own gradient, by central differences of the reference's forward: in
- * f32 arrays, so that steps must be large and the bound modest. */
-static double objective(case_arrays *a) {
-    double sum = 0;
-    assert_int_equal(case_forward(a), 0);
-    for (size_t i = 0; i < a->o_count; i++) {
-        sum += (double)((float *)a->o)[i] * (double)((float *)a->d_o)[i];
-    }
-    return sum;
-}
-
-static void differences(case_arrays *a, float *x, const float *gradient, size_t count, const char *what) {
-    for (size_t i = 0; i < count; i += 1 + count / 40) {
-        const float before = x[i], step = 1e-2f;
-        double estimate[2];
-        for (int half = 0; half < 2; half++) { /* Richardson: the error falls with step^4 */
-            const float h = half ? step / 2 : step;
-            x[i] = before + h;
-            const float up = x[i];
-            const double plus = objective(a);
-            x[i] = before - h;
-            const double minus = objective(a);
-            estimate[half] = (plus - minus) / ((double)up - (double)x[i]);
-        }
-        x[i] = before;
-        const double slope = (4 * estimate[1] - estimate[0]) / 3;
-        if (!(fabs(slope - (double)gradient[i]) < 3e-4 * (1 + fabs(slope)))) {
-            fail_msg("%s[%zu]: gradient %g, central difference %g", what, i, (double)gradient[i], slope);
-        }
-    }
-}
-
-static void gradients_are_central_differences(void **state) {
-    (void)state;
-    const attention_case cases[] = {
-        {.name = "plain", SHAPE(2, 7, 9, 2, 1, 6, 5)},
-        {.name = "masks", SHAPE(1, 9, 11, 2, 2, 4, 4), .causal = ATTN_CAUSAL_BOTTOM_RIGHT, .window = 1, .left = 6, .mask = 1, .bias = 1, .alibi = 1},
-        {.name = "cap, sinks, dropout", SHAPE(2, 6, 9, 2, 1, 4, 4), .softcap = 2, .sinks = 1, .dropout = 0.3f},
-        {.name = "cosine, rotary", SHAPE(1, 6, 9, 2, 1, 8, 4), .score = ATTN_SCORE_COSINE, .rotary = 1},
-        {.name = "dot, rotary", SHAPE(1, 6, 9, 2, 1, 8, 4), .score = ATTN_SCORE_DOT, .rotary = 2, .bias = 2},
-        {.name = "linear", SHAPE(1, 6, 9, 2, 1, 4, 4), .score = ATTN_SCORE_LINEAR, .causal = ATTN_CAUSAL_TOP_LEFT},
-    };
-    for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
-        case_arrays a = case_make(&cases[n], 20 + n);
-        a.problem.kernel = ATTN_KERNEL_REFERENCE;
-        run(&a);
-        differences(&a, a.q, a.d_q, a.q_count, "q");
-        differences(&a, a.k, a.d_k, a.k_count, "k");
-        differences(&a, a.v, a.d_v, a.v_count, "v");
-        if (a.bias) {
-            differences(&a, a.bias, a.d_bias, a.bias_count, "bias");
-        }
-        if (a.sinks) {
-            differences(&a, a.sinks, a.d_sinks, 2, "sinks");
-        }
-        case_free(&a);
-    }
-}
-
 static void wrong_arguments_are_refused_and_touch_nothing(void **state) {
     (void)state;
     const attention_case c = {SHAPE(2, 8, 8, 4, 2, 16, 16)};
@@ -488,7 +420,6 @@ int main(void) {
         cmocka_unit_test(threads_and_runs_give_the_same_bits),
         cmocka_unit_test(a_sequence_alone_gives_the_bits_of_the_batch),
         cmocka_unit_test(weights_times_values_is_the_output),
-        cmocka_unit_test(gradients_are_central_differences),
         cmocka_unit_test(wrong_arguments_are_refused_and_touch_nothing),
         cmocka_unit_test(dropout_drops_its_share_independently),
     };

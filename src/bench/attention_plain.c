@@ -1,25 +1,17 @@
-/* Attention as one would first write it: f32, a whole row of scores, expf, no blocks.
- * With bf16 arrays, weights and score gradients are rounded to bf16 before they are
- * multiplied, as matrix products in that type need. Its error against f64 is the
- * measure for the operator's. */
-#ifndef ATTN_TESTS_ATTENTION_PLAIN_H
-#define ATTN_TESTS_ATTENTION_PLAIN_H
+/* The measure: see attention_plain.h. */
+#include "bench/attention_plain.h"
 
-#include "cases.h"
+#include <math.h>
+#include <string.h>
 
-typedef struct plain_result {
-    float *o, *d_q, *d_k, *d_v, *log_sum_exp, *d_bias, *d_sinks;
-} plain_result;
+#include "attention/dropout.h"
+#include "base/memory.h"
 
-static inline size_t at(const void *row, const void *base, attn_dtype dtype) {
-    return (size_t)((const char *)row - (const char *)base) / (size_t)dtype_size(dtype);
-}
-
-static inline float rounded(attn_dtype dtype, float x) {
+static float rounded(attn_dtype dtype, float x) {
     return dtype == ATTN_F32 ? x : from_bf16(to_bf16(x));
 }
 
-static inline void plain_load(const problem_t *p, const void *base, size_t first, int64_t position,
+static void plain_load(const problem_t *p, const void *base, size_t first, int64_t position,
                               float *row, float *norm) {
     float sum = 0;
     for (int64_t c = 0; c < p->d; c++) {
@@ -33,7 +25,7 @@ static inline void plain_load(const problem_t *p, const void *base, size_t first
     for (int64_t c = 0; p->score == ATTN_SCORE_COSINE && c < p->d; c++) {
         row[c] /= *norm;
     }
-    for (int64_t c = 0; p->rotary && c < p->rotary_d / 2; c++) {
+    for (int64_t c = 0; p->rotary && position >= 0 && c < p->rotary_d / 2; c++) {
         const int64_t half = p->rotary_d / 2;
         float *x = row + (p->rotary == ATTN_ROTARY_HALVES ? c : 2 * c);
         float *y = p->rotary == ATTN_ROTARY_HALVES ? x + half : x + 1;
@@ -44,9 +36,9 @@ static inline void plain_load(const problem_t *p, const void *base, size_t first
     }
 }
 
-static inline void plain_unload(const problem_t *p, const void *base, size_t first,
+static void plain_unload(const problem_t *p, const void *base, size_t first,
                                 int64_t position, float norm, float *g) {
-    for (int64_t c = 0; p->rotary && c < p->rotary_d / 2; c++) {
+    for (int64_t c = 0; p->rotary && position >= 0 && c < p->rotary_d / 2; c++) {
         const int64_t half = p->rotary_d / 2;
         float *x = g + (p->rotary == ATTN_ROTARY_HALVES ? c : 2 * c);
         float *y = p->rotary == ATTN_ROTARY_HALVES ? x + half : x + 1;
@@ -70,9 +62,10 @@ static inline void plain_unload(const problem_t *p, const void *base, size_t fir
     }
 }
 
-/* One query head of one sequence; d_k and d_v are added to. */
-static inline void plain_head(const case_arrays *a, const sequence_view *s, int64_t head,
-                              plain_result *r, float *scratch) {
+/* One query head of one sequence; d_k, d_v and sums are added to. weights: [Nq][Nk] or NULL. */
+static void plain_head(const case_arrays *a, const sequence_view *s, int64_t head,
+                              plain_result *r, float *scratch,
+                       float *weights) {
     const problem_t *p = &a->problem;
     const attn_dtype t = p->dtype;
     const int64_t kv = head / (p->heads / p->kv_heads);
@@ -82,12 +75,14 @@ static inline void plain_head(const case_arrays *a, const sequence_view *s, int6
     const uint64_t head_key = dropout_head_key(p->dropout_seed, s->index, head);
     memset(d_k, 0, (size_t)(s->keys * p->d) * sizeof(float));
     for (int64_t j = 0; j < s->keys; j++) {
-        plain_load(p, a->k, at(key_row(p, s, a->k, p->k, j, kv), a->k, t), j, keys + j * p->d,
+        plain_load(p, a->k, case_at(key_row(p, s, a->k, p->k, j, kv), a->k, t), j, keys + j * p->d,
                    k_norms + j);
     }
     for (int64_t i = 0; i < s->queries; i++) {
-        const size_t qi = at(query_row(p, s, a->q, p->q, i, head), a->q, t);
-        const size_t oi = at(query_row(p, s, a->o, p->o, i, head), a->o, t);
+        const size_t qi = case_at(query_row(p, s, a->q, p->q, i, head), a->q, t);
+        const size_t oi = case_at(query_row(p, s, a->o, p->o, i, head), a->o, t);
+        const size_t di = case_at(query_row(p, s, a->d_o, p->d_o, i, head), a->d_o, t);
+        const size_t dqi = case_at(query_row(p, s, a->d_q, p->d_q, i, head), a->d_q, t);
         int64_t low, high;
         float q[256], q_norm, most = p->sinks ? p->sinks[head] : -INFINITY;
         plain_load(p, a->q, qi, i + s->shift, q, &q_norm);
@@ -127,8 +122,12 @@ static inline void plain_head(const case_arrays *a, const sequence_view *s, int6
             sum == 0 ? -INFINITY : most + logf(sum);
         float delta = 0, o[256] = {0}, d_q[256] = {0};
         for (int64_t j = 0; j < s->keys; j++) {
-            const size_t vj = at(key_row(p, s, a->v, p->v, j, kv), a->v, t);
+            const size_t vj = case_at(key_row(p, s, a->v, p->v, j, kv), a->v, t);
             w[j] = sum == 0 ? 0 : w[j] / sum;
+            r->sums[head * a->k_tokens + s->k_first + j] += w[j];
+            if (weights) {
+                weights[i * s->keys + j] = w[j] * keep[j];
+            }
             for (int64_t c = 0; c < p->d_v; c++) {
                 o[c] += rounded(t, w[j] * keep[j]) * case_get(a->v, t, vj + (size_t)c);
             }
@@ -136,15 +135,16 @@ static inline void plain_head(const case_arrays *a, const sequence_view *s, int6
         for (int64_t c = 0; c < p->d_v; c++) {
             o[c] = rounded(t, o[c]);
             r->o[oi + (size_t)c] = o[c];
-            delta += o[c] * case_get(a->d_o, t, oi + (size_t)c);
+            delta += o[c] * case_get(a->d_o, t, di + (size_t)c);
         }
         for (int64_t j = 0; j < s->keys; j++) {
-            const size_t vj = at(key_row(p, s, a->v, p->v, j, kv), a->v, t);
+            const size_t vj = case_at(key_row(p, s, a->v, p->v, j, kv), a->v, t);
+            const size_t dvj = case_at(key_row(p, s, a->d_v, p->d_v_, j, kv), a->d_v, t);
             float product = 0;
             for (int64_t c = 0; c < p->d_v; c++) {
-                const float d_o = case_get(a->d_o, t, oi + (size_t)c);
+                const float d_o = case_get(a->d_o, t, di + (size_t)c);
                 product += d_o * case_get(a->v, t, vj + (size_t)c);
-                r->d_v[vj + (size_t)c] += rounded(t, w[j] * keep[j]) * d_o;
+                r->d_v[dvj + (size_t)c] += rounded(t, w[j] * keep[j]) * d_o;
             }
             float d_s = w[j] * (product * keep[j] - delta);
             if (p->bias && w[j] != 0) {
@@ -161,56 +161,79 @@ static inline void plain_head(const case_arrays *a, const sequence_view *s, int6
         }
         plain_unload(p, a->q, qi, i + s->shift, q_norm, d_q);
         for (int64_t c = 0; c < p->d; c++) {
-            r->d_q[qi + (size_t)c] = d_q[c];
+            r->d_q[dqi + (size_t)c] = d_q[c];
         }
     }
     for (int64_t j = 0; j < s->keys; j++) {
-        const size_t kj = at(key_row(p, s, a->k, p->k, j, kv), a->k, t);
+        const size_t kj = case_at(key_row(p, s, a->k, p->k, j, kv), a->k, t);
+        const size_t dkj = case_at(key_row(p, s, a->d_k, p->d_k, j, kv), a->d_k, t);
         plain_unload(p, a->k, kj, j, k_norms[j], d_k + j * p->d);
         for (int64_t c = 0; c < p->d; c++) {
-            r->d_k[kj + (size_t)c] += d_k[j * p->d + c];
+            r->d_k[dkj + (size_t)c] += d_k[j * p->d + c];
         }
     }
 }
 
-static inline plain_result plain_run(const case_arrays *a) {
+static attn_status allocate(const case_arrays *a, plain_result *r) {
+    enum { MOST_WEIGHTS = 1 << 22 };
     const problem_t *p = &a->problem;
-    plain_result r = {case_new(a->o_count, 4), case_new(a->q_count, 4), case_new(a->k_count, 4),
-                      case_new(a->v_count, 4), case_new(a->rows, 4), case_new(a->bias_count, 4),
-                      case_new((size_t)p->heads, 4)};
+    for (int64_t b = 0; b < p->sequences; b++) {
+        const sequence_view s = problem_sequence(p, b);
+        r->weights_count += (size_t)(p->heads * s.queries * s.keys);
+    }
+    r->weights_count = r->weights_count > MOST_WEIGHTS ? 0 : r->weights_count;
+    const struct {
+        float **array;
+        size_t count;
+    } all[] = {{&r->o, a->o_count}, {&r->d_q, a->d_q_count}, {&r->d_k, a->d_k_count}, {&r->d_v, a->d_v_count},
+               {&r->log_sum_exp, a->rows}, {&r->d_bias, a->bias_count}, {&r->d_sinks, (size_t)p->heads},
+               {&r->weights, r->weights_count}, {&r->sums, (size_t)(p->heads * a->k_tokens)}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        *all[i].array = memory_allocate(all[i].count, sizeof(float));
+        if (!*all[i].array) {
+            return ATTN_ERROR_MEMORY;
+        }
+    }
+    return ATTN_OK;
+}
+
+static void round_all(attn_dtype dtype, float *values, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        values[i] = rounded(dtype, values[i]);
+    }
+}
+
+attn_status plain_run(const case_arrays *a, plain_result *r) {
+    const problem_t *p = &a->problem;
     int64_t most = 1;
+    memset(r, 0, sizeof *r);
     for (int64_t b = 0; b < p->sequences; b++) {
         const int64_t keys = problem_sequence(p, b).keys;
         most = keys > most ? keys : most;
     }
-    float *scratch = case_new((size_t)(most * (4 + 2 * p->d)), sizeof(float));
-    for (int64_t b = 0; b < p->sequences; b++) {
-        sequence_view s = problem_sequence(p, b);
+    float *scratch = memory_allocate((size_t)(most * (4 + 2 * p->d)), sizeof(float));
+    attn_status status = scratch ? allocate(a, r) : ATTN_ERROR_MEMORY;
+    float *weights = r->weights_count ? r->weights : NULL;
+    for (int64_t b = 0; b < p->sequences && !status; b++) {
+        const sequence_view s = problem_sequence(p, b);
         for (int64_t head = 0; head < p->heads; head++) {
-            plain_head(a, &s, head, &r, scratch);
+            plain_head(a, &s, head, r, scratch, weights);
+            weights = weights ? weights + s.queries * s.keys : NULL;
         }
     }
-    free(scratch);
-    for (size_t i = 0; i < a->q_count; i++) {
-        r.d_q[i] = rounded(p->dtype, r.d_q[i]);
+    memory_free(scratch);
+    if (!status) {
+        round_all(p->dtype, r->d_q, a->d_q_count);
+        round_all(p->dtype, r->d_k, a->d_k_count);
+        round_all(p->dtype, r->d_v, a->d_v_count);
     }
-    for (size_t i = 0; i < a->k_count; i++) {
-        r.d_k[i] = rounded(p->dtype, r.d_k[i]);
-    }
-    for (size_t i = 0; i < a->v_count; i++) {
-        r.d_v[i] = rounded(p->dtype, r.d_v[i]);
-    }
-    return r;
+    return status;
 }
 
-static inline void plain_free(plain_result *r) {
-    free(r->o);
-    free(r->d_q);
-    free(r->d_k);
-    free(r->d_v);
-    free(r->log_sum_exp);
-    free(r->d_bias);
-    free(r->d_sinks);
+void plain_free(plain_result *r) {
+    float *all[] = {r->o, r->d_q, r->d_k, r->d_v, r->log_sum_exp, r->d_bias, r->d_sinks, r->weights, r->sums};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        memory_free(all[i]);
+    }
+    memset(r, 0, sizeof *r);
 }
-
-#endif

@@ -1,0 +1,19 @@
+/* Attention as one would first write it: f32, a whole row of scores, expf, no blocks. With bf16
+ * arrays, weights and score gradients are rounded to bf16 before they are multiplied, as matrix
+ * products in that type need. Its error against f64 is the measure for the operator's. */
+#ifndef ATTN_BENCH_ATTENTION_PLAIN_H
+#define ATTN_BENCH_ATTENTION_PLAIN_H
+
+#include "bench/attention_cases.h"
+
+typedef struct plain_result {
+    /* as the case's arrays, in f32; weights are NULL for a case of very many */
+    float *o, *d_q, *d_k, *d_v, *log_sum_exp, *d_bias, *d_sinks, *weights, *sums;
+    size_t weights_count;
+} plain_result;
+
+/* ATTN_ERROR_MEMORY. Release with plain_free() in either case. */
+attn_status plain_run(const case_arrays *a, plain_result *r);
+void plain_free(plain_result *r);
+
+#endif
