@@ -406,7 +406,8 @@ attn_status attn_additive_weights(const attn_attention_problem *p, const attn_ad
     work_plan plan;
     attn_attention_problem own;
     attn_status status = check_parameters(w);
-    if (status || (status = prepare(&plan, &own, p, w->width))) {
+    if (status || (status = prepare(&plan, &own, p, w->width)) ||
+        (status = problem_check_pairs(p, &plan.size, 1))) {
         return status;
     }
     if ((plan.size.q_tokens && !q) || (plan.size.k_tokens && !k)) {

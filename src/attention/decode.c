@@ -390,8 +390,31 @@ size_t decode_workspace(const work_plan *plan) {
     return partials_size(plan) + plan_workspace(lay_out(plan, NULL, &s));
 }
 
+attn_status decode_check_size(const work_plan *plan) {
+    return problem_check_pairs(plan->problem, &plan->size, 4 * (plan->ldv + 32));
+}
+
+/* Strides of keys, values or scales: pages take the place of sequences. */
+static attn_status check_cache_strides(const work_plan *plan, const attn_attention_cache *c) {
+    const problem_t *p = plan->problem;
+    const int64_t blocks = c->page_table ? c->pages : p->sequences;
+    const int64_t tokens = c->page_table ? c->page_size : p->keys;
+    attn_status status;
+    if ((status = problem_check_strides("the cache's k", c->k_strides, blocks, tokens, p->kv_heads, 0)) ||
+        (status = problem_check_strides("the cache's v", c->v_strides, blocks, tokens, p->kv_heads, 0)) ||
+        c->dtype != ATTN_I8 ||
+        (status = problem_check_strides("k_scales", c->k_scale_strides, blocks, tokens, p->kv_heads, 0))) {
+        return status;
+    }
+    return problem_check_strides("v_scales", c->v_scale_strides, blocks, tokens, p->kv_heads, 0);
+}
+
 static attn_status check_cache(const work_plan *plan, const attn_attention_cache *c) {
     const problem_t *p = plan->problem;
+    attn_status status = decode_check_size(plan);
+    if (status) {
+        return status;
+    }
     if (plan->size.most_queries > MOST_QUERIES) {
         return fail(ATTN_ERROR_ARGUMENT, "decode: %lld queries in a sequence, expected at most %d",
                     (long long)plan->size.most_queries, MOST_QUERIES);
@@ -408,15 +431,16 @@ static attn_status check_cache(const work_plan *plan, const attn_attention_cache
     if (c->dtype == ATTN_I8 && plan->size.k_tokens && (!c->k_scales || !c->v_scales)) {
         return fail(ATTN_ERROR_ARGUMENT, "decode: an int8 cache without its scales");
     }
-    if (!c->page_table) {
-        return ATTN_OK;
-    }
-    if (c->page_size < 1 || c->pages < 0) {
+    if (c->page_table && (c->page_size < 1 || c->pages < 0)) {
         return fail(ATTN_ERROR_ARGUMENT, "decode: page size %lld, %lld pages",
                     (long long)c->page_size, (long long)c->pages);
     }
-    for (int64_t b = 0; b < p->sequences; b++) {
-        const int64_t used = (problem_sequence(p, b).length + c->page_size - 1) / c->page_size;
+    if ((status = check_cache_strides(plan, c))) {
+        return status;
+    }
+    for (int64_t b = 0; b < p->sequences && c->page_table; b++) {
+        const int64_t length = problem_sequence(p, b).length;
+        const int64_t used = length ? (length - 1) / c->page_size + 1 : 0;
         for (int64_t n = 0; n < used; n++) {
             const int64_t page = c->page_table[b * c->page_table_stride + n];
             if (page < 0 || page >= c->pages) {

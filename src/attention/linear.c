@@ -242,7 +242,11 @@ static int forward_rows(const work_plan *plan, const work_task *task, const atte
     for (int n = 0; n < rows; n++) {
         const int64_t r = from + n, i = r / plan->group;
         const int64_t head = task->kv_head * plan->group + r % plan->group;
-        const float d = s->denominator[n];
+        const int sees = row_end(plan, task, r) > 0; /* a row that sees nothing may hold anything */
+        const float d = sees ? s->denominator[n] : 0.0f;
+        if (!sees) {
+            memset(s->out + n * plan->ldv, 0, (size_t)plan->ldv * sizeof(float));
+        }
         (p->dtype == ATTN_F32 ? plan->tile->store_f32 : plan->tile->store_bf16)(
             s->out + n * plan->ldv, d != 0 ? 1.0f / d : 0.0f, (int)p->d_v,
             (void *)(uintptr_t)query_row(p, &task->sequence, a->out, p->o, i, head));
@@ -292,6 +296,10 @@ static int load_gradients(const work_plan *plan, const work_task *task, const at
         for (int64_t c = 0; c < p->d_v; c++) {
             s->rows[n * plan->ldv + c] *= inverse;
         }
+        if (l == -INFINITY) { /* whatever d_o is */
+            memset(s->rows + n * plan->ldv, 0, (size_t)plan->ldv * sizeof(float));
+            s->delta[n] = 0;
+        }
     }
     return finite;
 }
@@ -301,7 +309,8 @@ static void store_feature_gradient(const work_plan *plan, const float *features,
                                    const void *target) {
     const problem_t *p = plan->problem;
     for (int64_t c = 0; c < p->d; c++) {
-        gradient[c] *= features[c] > 1.0f ? 1.0f : features[c];
+        /* a row that sees nothing has gradient 0 and may hold anything */
+        gradient[c] *= features[c] > 1.0f || gradient[c] == 0 ? 1.0f : features[c];
     }
     (p->dtype == ATTN_F32 ? plan->tile->store_f32 : plan->tile->store_bf16)(
         gradient, 1.0f, (int)p->d, (void *)(uintptr_t)target);

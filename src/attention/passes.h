@@ -9,6 +9,8 @@ size_t backward_workspace(const work_plan *plan);
 size_t weights_workspace(const work_plan *plan);
 size_t column_sums_workspace(const work_plan *plan);
 size_t decode_workspace(const work_plan *plan);
+/* ATTN_OK if the parts' results can be counted. */
+attn_status decode_check_size(const work_plan *plan);
 
 /* The linear score's own passes (linear.c): a task is a whole sequence and head.
  * linear_backward gives 0 where the reference has to do it. */

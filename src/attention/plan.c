@@ -318,6 +318,13 @@ int load_rows(const work_plan *plan, const void *const *source, int count, int w
 
 void unload_gradient(const work_plan *plan, const void *source, int width, int32_t position, float *row) {
     const problem_t *p = plan->problem;
+    int any = 0;
+    for (int c = 0; c < width && !any; c++) {
+        any = row[c] != 0;
+    }
+    if (!any) { /* a row that sees nothing may hold anything */
+        return;
+    }
     if (p->rotary != ATTN_ROTARY_NONE) {
         rotate_row(p, row, position, -1.0f);
     }
@@ -352,8 +359,9 @@ attn_status attn_rotary_apply(const attn_attention_problem *p, void *x, int64_t 
                     "rotary: %lld tokens from position %lld on, the tables have %lld",
                     (long long)tokens, (long long)first_position, (long long)p->rotary_positions);
     }
-    work_plan plan = {.problem = p};
-    if ((status = plan_make(&plan, p, 1))) {
+    work_plan plan;
+    if ((status = problem_check_strides("x", strides, 0, tokens, heads, 1)) ||
+        (status = plan_make(&plan, p, 1))) {
         return status;
     }
     const tile_kernels *tile = plan.tile ? plan.tile : &tile_portable;

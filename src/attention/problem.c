@@ -48,9 +48,8 @@ static int is_set(attn_indices indices) {
     return indices.i32 || indices.i64;
 }
 
-/* The greatest distance from the first element must stay far inside 63 bits. */
-static attn_status check_strides(const char *name, attn_strides s, int64_t sequences, int64_t tokens,
-                                 int64_t heads, int packed) {
+attn_status problem_check_strides(const char *name, attn_strides s, int64_t sequences, int64_t tokens,
+                                  int64_t heads, int packed) {
     int64_t a, b, c = 0, sum;
     if (__builtin_mul_overflow(s.token, tokens, &a) || __builtin_mul_overflow(s.head, heads, &b) ||
         (!packed && __builtin_mul_overflow(s.sequence, sequences, &c)) ||
@@ -157,6 +156,29 @@ static attn_status check_sequences(const problem_t *p, int caches, problem_size 
     return ATTN_OK;
 }
 
+/* Rows and pairs are counted in 64 bits, and workspaces in bytes: a row of every kind takes less than
+ * 2^14 of them, so that 2^40 rows on 2^9 threads are still a number. */
+static attn_status check_extent(const problem_t *p, const problem_size *size) {
+    const int64_t most = (int64_t)1 << 40;
+    const int64_t tokens = size->q_tokens > size->k_tokens ? size->q_tokens : size->k_tokens;
+    if (tokens > most / p->heads) {
+        return fail(ATTN_ERROR_ARGUMENT, "attention: %lld tokens of %lld heads are more than 2^40 rows",
+                    (long long)tokens, (long long)p->heads);
+    }
+    return ATTN_OK;
+}
+
+attn_status problem_check_pairs(const problem_t *p, const problem_size *size, int64_t each) {
+    int64_t pairs;
+    if (__builtin_mul_overflow(p->heads, size->q_tokens, &pairs) ||
+        __builtin_mul_overflow(pairs, size->most_keys, &pairs) ||
+        __builtin_mul_overflow(pairs, each, &pairs) || pairs > INT64_MAX / 16) {
+        return fail(ATTN_ERROR_ARGUMENT, "attention: %lld queries of %lld heads on %lld keys are too many to count",
+                    (long long)size->q_tokens, (long long)p->heads, (long long)size->most_keys);
+    }
+    return ATTN_OK;
+}
+
 static attn_status check_ranges(const problem_t *p) {
     if (p->dtype != ATTN_F32 && p->dtype != ATTN_BF16) {
         return fail(ATTN_ERROR_ARGUMENT, "attention: dtype %d, expected ATTN_F32 or ATTN_BF16",
@@ -235,17 +257,18 @@ attn_status problem_check(const problem_t *p, int caches, problem_size *size) {
     }
     const int packed = problem_packed(p);
     if ((status = check_ranges(p)) || (status = check_sequences(p, caches, size)) ||
-        (status = check_strides("q", p->q, p->sequences, size->q_tokens, p->heads, packed)) ||
-        (status = check_strides("o", p->o, p->sequences, size->q_tokens, p->heads, packed))) {
+        (status = check_extent(p, size)) ||
+        (status = problem_check_strides("q", p->q, p->sequences, size->q_tokens, p->heads, packed)) ||
+        (status = problem_check_strides("o", p->o, p->sequences, size->q_tokens, p->heads, packed))) {
         return status;
     }
     if (!caches &&
-        ((status = check_strides("k", p->k, p->sequences, size->k_tokens, p->heads, packed)) ||
-         (status = check_strides("v", p->v, p->sequences, size->k_tokens, p->heads, packed)) ||
-         (status = check_strides("d_q", p->d_q, p->sequences, size->q_tokens, p->heads, packed)) ||
-         (status = check_strides("d_o", p->d_o, p->sequences, size->q_tokens, p->heads, packed)) ||
-         (status = check_strides("d_k", p->d_k, p->sequences, size->k_tokens, p->heads, packed)) ||
-         (status = check_strides("d_v", p->d_v_, p->sequences, size->k_tokens, p->heads, packed)))) {
+        ((status = problem_check_strides("k", p->k, p->sequences, size->k_tokens, p->heads, packed)) ||
+         (status = problem_check_strides("v", p->v, p->sequences, size->k_tokens, p->heads, packed)) ||
+         (status = problem_check_strides("d_q", p->d_q, p->sequences, size->q_tokens, p->heads, packed)) ||
+         (status = problem_check_strides("d_o", p->d_o, p->sequences, size->q_tokens, p->heads, packed)) ||
+         (status = problem_check_strides("d_k", p->d_k, p->sequences, size->k_tokens, p->heads, packed)) ||
+         (status = problem_check_strides("d_v", p->d_v_, p->sequences, size->k_tokens, p->heads, packed)))) {
         return status;
     }
     if ((p->bias && (status = check_score_strides("bias", p->bias_strides, p, size))) ||

@@ -30,6 +30,14 @@ typedef struct problem_size {
  * decoding cache, k and v of the problem do not count. */
 attn_status problem_check(const problem_t *p, int caches, problem_size *size);
 
+/* The greatest distance from the first element must stay far inside 63 bits. `packed`: the
+ * sequence's stride does not count. */
+attn_status problem_check_strides(const char *name, attn_strides s, int64_t sequences, int64_t tokens,
+                                  int64_t heads, int packed);
+
+/* The same of one number (`each` elements) for every pair of a query and a key. */
+attn_status problem_check_pairs(const problem_t *p, const problem_size *size, int64_t each);
+
 sequence_view problem_sequence(const problem_t *p, int64_t b);
 
 /* The keys [*low, *high) that query i may see by causality, window and length. */

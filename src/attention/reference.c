@@ -89,6 +89,16 @@ static void load(const problem_t *p, const void *source, int64_t position, doubl
 /* The gradient of `source` from that of the loaded row, scaled, stored at target. */
 static void unload(const problem_t *p, const void *source, int64_t position, double *gradient,
                    double factor, void *target) {
+    int any = 0;
+    for (int64_t c = 0; c < p->d && !any; c++) {
+        any = gradient[c] != 0;
+    }
+    if (!any) { /* a row that nothing sees, or that sees nothing, may hold anything */
+        for (int64_t c = 0; c < p->d; c++) {
+            reference_store(target, p->dtype, c, 0);
+        }
+        return;
+    }
     if (p->rotary != ATTN_ROTARY_NONE && position >= 0) {
         rotate(p, gradient, position, -1);
     }

@@ -196,7 +196,7 @@ attn_status attn_attention_weights(const attn_attention_problem *p, const void *
                                    float *weights, void *workspace, size_t workspace_size) {
     work_plan plan;
     attn_status status = plan_make(&plan, p, 0);
-    if (status) {
+    if (status || (status = problem_check_pairs(p, &plan.size, 1))) {
         return status;
     }
     if ((plan.size.q_tokens && !q) || (plan.size.k_tokens && !k) ||

@@ -4,6 +4,12 @@
 attn_status attn_attention_workspace(const attn_attention_problem *p, attn_attention_pass pass,
                                      size_t *size) {
     work_plan plan;
+    attn_attention_problem own;
+    if (p && pass == ATTN_PASS_DECODE) { /* keys come from the cache */
+        own = *p;
+        own.k_offsets = (attn_indices){0};
+        p = &own;
+    }
     attn_status status = plan_make(&plan, p, pass == ATTN_PASS_DECODE);
     if (status) {
         return status;
@@ -25,6 +31,9 @@ attn_status attn_attention_workspace(const attn_attention_problem *p, attn_atten
         *size = column_sums_workspace(&plan);
         return ATTN_OK;
     case ATTN_PASS_DECODE:
+        if ((status = decode_check_size(&plan))) {
+            return status;
+        }
         *size = decode_workspace(&plan);
         return ATTN_OK;
     }
