@@ -75,6 +75,7 @@ int command_score(int argc, char **argv) {
     score_settings s = {.print = {.scores = 1, .no_text = 1}};
     attn_translate_options_defaults(&s.options);
     s.options.warn = print_warning;
+    static const char *const ALIGNMENTS[] = {"none", "words", "tokens", NULL};
     int operands;
     option_row rows[] = {
         option_string("model", &s.model, "DIR", "the model's folder (required)"),
@@ -82,6 +83,12 @@ int command_score(int argc, char **argv) {
         option_string("target", &s.target, "FILE", "their translations (required)"),
         option_double("length-penalty", &s.options.length_penalty, -10, 10, "X", "as in attn translate"),
         option_flag("token-scores", &s.print.token_scores, "print the score of each token behind it"),
+        option_choice("alignment", &s.print.alignment, ALIGNMENTS,
+                      "print which source word (or token) each target one looked at most"),
+        option_without_default(option_int("layer", &s.options.alignment_layer, 0, 1023, "N",
+                                          "the decoder layer that aligns (default: the last)")),
+        option_without_default(option_int("head", &s.options.alignment_head, 0, 1023, "N",
+                                          "the head that aligns (default: the mean of all)")),
         option_flag("json", &s.print.json, "print a JSON object a line: text, scores, tokens"),
         option_int("batch-tokens", &s.options.batch_tokens, 1, 1 << 24, "N",
                    "source tokens that a thread takes at once; changes no result"),
@@ -97,6 +104,7 @@ int command_score(int argc, char **argv) {
     if (!s.model || !s.source || !s.target) {
         return usage_error(&USAGE, "--model DIR, --source FILE and --target FILE were expected");
     }
+    s.options.alignment = s.print.alignment;
     attn_set_threads(s.threads);
     return run(&s);
 }

@@ -31,7 +31,8 @@ static const char NOTES[] =
     "With --n-best N each input line gives up to N lines, best first:\n"
     "LINE<tab>RANK<tab>SCORE<tab>TRANSLATION, LINE and RANK counted from 1.\n"
     "With --token-scores the natural log-probability of each token, </s> last, follows\n"
-    "after a tab. With --sample a text's translations depend on it and the seed alone.\n"
+    "after a tab; with --alignment then, after another, SOURCE-TARGET pairs counted from 0.\n"
+    "With --sample a text's translations depend on it and the seed alone.\n"
     "A line longer than the model's positions is cut, with a warning.";
 static const command_usage USAGE = {"translate", SYNOPSIS, SUMMARY, NOTES};
 
@@ -151,6 +152,7 @@ int command_translate(int argc, char **argv) {
     o->warn = print_warning;
     int operands;
     int64_t seed = 1;
+    static const char *const ALIGNMENTS[] = {"none", "words", "tokens", NULL};
     option_row rows[] = {
         option_heading("Options"),
         option_string("model", &s.model, "DIR", "the model's folder (required)"),
@@ -188,6 +190,13 @@ int command_translate(int argc, char **argv) {
         option_int("n-best", &o->n_best, 1, 64, "N", "print the N best translations of each line"),
         option_flag("scores", &s.print.scores, "print each translation's score before it"),
         option_flag("token-scores", &s.print.token_scores, "print the score of each token behind it"),
+        option_choice("alignment", &s.print.alignment, ALIGNMENTS,
+                      "print behind each translation which source word (or token) each of its own looked at most"),
+        option_without_default(option_int("layer", &o->alignment_layer, 0, 1023, "N",
+                                          "the decoder layer that aligns (default: the last)")),
+        option_without_default(option_int("head", &o->alignment_head, 0, 1023, "N",
+                                          "the head that aligns (default: the mean of all)")),
+        option_flag("replace-unknown", &o->replace_unknown, "put the source's text in the place of unknown words"),
         option_flag("json", &s.print.json, "print a JSON object a line: text, scores, tokens"),
         option_end()};
     options_result parsed = options_parse(&USAGE, rows, argc, argv, &operands);
@@ -204,6 +213,7 @@ int command_translate(int argc, char **argv) {
         return EXIT_USAGE;
     }
     o->seed = (uint64_t)seed;
+    o->alignment = s.print.alignment;
     attn_set_threads(s.threads);
     return run(&s);
 }

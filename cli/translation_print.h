@@ -11,6 +11,7 @@ typedef struct print_settings {
     int scores;       /* SCORE<tab> before the text */
     int token_scores; /* <tab>LOG_P of each token behind it */
     int no_text;      /* scores alone */
+    int alignment;    /* 0, or <tab>SOURCE-TARGET of words (1) or tokens (2) at the end */
 } print_settings;
 
 /* Prints the results of texts 0 .. count - 1, which are lines first_line, ... counted from 1.

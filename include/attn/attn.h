@@ -107,6 +107,13 @@ typedef struct attn_translate_options {
     const char *const *forbidden;
     size_t forbidden_count; /* 0 */
 
+    /* Where each token looked: kept when nonzero, from one more pass over each translation. */
+    int alignment;         /* 0 */
+    int alignment_layer;   /* -1: the decoder's last; else 0 .. */
+    int alignment_head;    /* -1: the mean of all; else 0 .. */
+    int replace_unknown;   /* 0; 1: <unk> becomes the source text that it looked at most (Luong et al.
+                            * 2015) */
+
     /* Told of each input line that was changed (too long: cut); may be NULL. line
      * counts from 1. */
     void (*warn)(void *context, size_t line, const char *sentence);
@@ -138,14 +145,31 @@ ATTN_PUBLIC const char *attn_translation_token(const attn_translation *translati
 ATTN_PUBLIC double attn_translation_token_log_probability(const attn_translation *translation, size_t i, int rank,
                                                           size_t token);
 
+/* The source's tokens, </s> last. */
+ATTN_PUBLIC size_t attn_translation_source_length(const attn_translation *translation, size_t i);
+ATTN_PUBLIC const char *attn_translation_source_token(const attn_translation *translation, size_t i, size_t token);
+
+/* Cross-attention [tokens, source tokens] of a translation, rows summing to 1, of the layer and
+ * head that the options chose; lives as long as the result. NULL if none was kept. */
+ATTN_PUBLIC const float *attn_translation_alignment(const attn_translation *translation, size_t i, int rank);
+
+/* Links from source to target, by what each target token (or word, words nonzero) looked at most
+ * beside </s>; words are what stands between spaces. Counted from 0, in the target's order. Writes the first
+ * `room` and returns their number; links may be NULL with room 0. */
+typedef struct attn_link {
+    size_t source, target;
+} attn_link;
+ATTN_PUBLIC size_t attn_translation_links(const attn_translation *translation, size_t i, int rank, int words,
+                                          attn_link *links, size_t room);
+
 /* Totals, for speeds: tokens of all sources and of all best translations. */
 ATTN_PUBLIC size_t attn_translation_source_tokens(const attn_translation *translation);
 ATTN_PUBLIC size_t attn_translation_target_tokens(const attn_translation *translation);
 ATTN_PUBLIC void attn_translation_free(attn_translation *translation); /* NULL is allowed */
 
 /* How likely the model finds each target as the translation of its source: *scored holds the
- * targets as the tokenizer reads them, with their scores (length_penalty and batch_tokens of
- * the options count; NULL: the defaults). The bits are those that translating gives where it
+ * targets as the tokenizer reads them, with their scores (length_penalty, batch_tokens
+ * and alignment of the options count; NULL: the defaults). The bits are those that translating gives where it
  * ends in the same tokens. A blank source or target has the score 0 and no tokens. */
 ATTN_PUBLIC attn_status attn_score_pairs(const attn_model *model, const char *const *sources, const char *const *targets,
                                    size_t count, const attn_translate_options *options, attn_translation **scored);

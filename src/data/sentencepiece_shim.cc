@@ -173,6 +173,20 @@ attn_status sentencepiece_encode(const sentencepiece_model *model, const char *t
     });
 }
 
+attn_status sentencepiece_spans(const sentencepiece_model *model, const char *text, size_t length,
+                                sentencepiece_span *spans, size_t room, size_t *count) {
+    *count = 0;
+    return guarded([&] {
+        const auto encoded = model->processor.EncodeAsImmutableProto({text, length});
+        *count = encoded.pieces_size();
+        for (size_t i = 0; i < *count && i < room; i++) {
+            const auto piece = encoded.pieces(static_cast<int>(i));
+            spans[i] = {piece.begin(), piece.end()};
+        }
+        return ATTN_OK;
+    });
+}
+
 attn_status sentencepiece_decode(const sentencepiece_model *model, const text_line *pieces, size_t count,
                                  char **text) {
     return guarded([&] {

@@ -37,6 +37,14 @@ attn_status sentencepiece_encode(const sentencepiece_model *model, const char *t
                                  attn_status (*take)(void *context, const char *piece, size_t length),
                                  void *context);
 
+/* The bytes of the text that each piece stands for: spans[i] for piece i, at most `room` of
+ * them; *count is their number in all. */
+typedef struct sentencepiece_span {
+    size_t begin, end;
+} sentencepiece_span;
+attn_status sentencepiece_spans(const sentencepiece_model *model, const char *text, size_t length,
+                                sentencepiece_span *spans, size_t room, size_t *count);
+
 /* Joins pieces to text, 0-terminated, to be released with memory_free. */
 attn_status sentencepiece_decode(const sentencepiece_model *model, const text_line *pieces, size_t count,
                                  char **text);

@@ -311,6 +311,39 @@ static void finish_text(char *text) {
     text[length - first] = 0;
 }
 
+attn_status tokenizer_spans(const tokenizer *t, tokenizer_side side, const char *text, size_t length, size_t *begin,
+                            size_t *end, size_t room) {
+    size_t given = 0;
+    if (t->kind == TOKENIZER_WHITESPACE) {
+        for (size_t at = 0; given < room; given++) {
+            text_line word = next_word(text, length, &at);
+            if (word.length == 0)
+                break;
+            begin[given] = (size_t)(word.bytes - text);
+            end[given] = begin[given] + word.length;
+        }
+        return ATTN_OK;
+    }
+    size_t code = language_code(t, text, length), count;
+    sentencepiece_span *spans = memory_allocate(room, sizeof *spans);
+    attn_status status = spans ? ATTN_OK : ATTN_ERROR_MEMORY;
+    if (code && room) {
+        begin[0] = 0;
+        end[0] = code;
+        given = 1;
+    }
+    if (!status)
+        status = sentencepiece_spans(t->side[side].model, text + code, length - code, spans, room - given, &count);
+    for (size_t i = 0; !status && i < count && given < room; i++, given++) {
+        begin[given] = code + spans[i].begin;
+        end[given] = code + spans[i].end;
+    }
+    for (; given < room; given++)
+        begin[given] = end[given] = length;
+    memory_free(spans);
+    return status;
+}
+
 attn_status tokenizer_decode(const tokenizer *t, const int32_t *ids, size_t count, char **text) {
     *text = NULL;
     text_line *pieces = memory_allocate_raw(count, sizeof *pieces);

@@ -67,6 +67,11 @@ void id_buffer_release(id_buffer *buffer);
 attn_status tokenizer_encode(const tokenizer *t, tokenizer_side side, const char *text, size_t length,
                              id_buffer *buffer);
 
+/* The bytes of the text that each id of tokenizer_encode stands for: begin[i] .. end[i] - 1, for
+ * the first `room` ids (their number is known from there). */
+attn_status tokenizer_spans(const tokenizer *t, tokenizer_side side, const char *text, size_t length, size_t *begin,
+                            size_t *end, size_t room);
+
 /* The text of `count` ids, target side, 0-terminated, to be released with
  * memory_free. </s> and <pad> give nothing. Fails on an id out of range. */
 attn_status tokenizer_decode(const tokenizer *t, const int32_t *ids, size_t count, char **text);

@@ -65,6 +65,7 @@ void beam_close(beam *b) {
 void hypothesis_release(hypothesis *h) {
     memory_free(h->ids);
     memory_free(h->token_log_probabilities);
+    memory_free(h->alignment);
 }
 
 void hypothesis_list_release(hypothesis_list *list) {

@@ -1,6 +1,6 @@
 /* Scoring given translations: the search with one way to go. So the bits are those of
  * translating, in whatever arithmetic the model's weights are held. */
-#include "infer/translate.h"
+#include "infer/align.h"
 
 /* The pairs with both sides: the others have no source tokens, and so no search. */
 static void join_pairs(const id_buffer *targets, const size_t *target_offsets, size_t count, id_buffer *sources,
@@ -38,24 +38,25 @@ attn_status attn_score_pairs(const attn_model *model, const char *const *sources
     prepared.steering = steering_none();
     prepared.options.beam = 1;
     prepared.options.min_length = 0;
-    id_buffer source_ids = {0}, target_ids = {0};
+    id_buffer target_ids = {0};
     attn_translation *result = NULL;
-    size_t *source_offsets = memory_allocate(count + 1, sizeof *source_offsets);
     size_t *target_offsets = memory_allocate(count + 1, sizeof *target_offsets);
     sentence_request *requests = memory_allocate(count, sizeof *requests);
-    status = source_offsets && target_offsets && requests ? translation_new(model, count, &result) : ATTN_ERROR_MEMORY;
-    status = status ? status : encode_texts(model, TOKENIZER_SOURCE, sources, count, options, &source_ids, source_offsets);
+    status = target_offsets && requests ? translation_new(model, count, &result) : ATTN_ERROR_MEMORY;
+    status = status ? status : encode_texts(model, TOKENIZER_SOURCE, sources, count, options, &result->sources, result->source_offsets);
     status = status ? status : encode_texts(model, TOKENIZER_TARGET, targets, count, options, &target_ids, target_offsets);
     if (!status) {
-        join_pairs(&target_ids, target_offsets, count, &source_ids, source_offsets, requests);
+        join_pairs(&target_ids, target_offsets, count, &result->sources, result->source_offsets, requests);
         prepare_requests(&prepared, requests);
-        result->source_tokens = source_ids.count;
-        status = search(model->searcher, source_ids.ids, source_offsets, count, &prepared.options, result->lists);
+        result->source_tokens = result->sources.count;
+        status = search(model->searcher, result->sources.ids, result->source_offsets, count, &prepared.options,
+                        result->lists);
     }
     status = status ? status : translation_decode(result, 1);
-    id_buffer_release(&source_ids);
+    if (!status && options->alignment) {
+        status = align_translation(model, result, options->alignment_layer, options->alignment_head);
+    }
     id_buffer_release(&target_ids);
-    memory_free(source_offsets);
     memory_free(target_offsets);
     memory_free(requests);
     if (status) {

@@ -41,6 +41,7 @@ typedef struct hypothesis {
     double score;           /* of what the search counted: a repetition penalty counts in */
     int32_t missing;        /* tokens of required phrases that found no room */
     float *token_log_probabilities; /* [count + 1], </s> last; NULL for an empty sentence */
+    float *alignment;       /* [count + 1, source tokens], or NULL (align.h); not the search's */
 } hypothesis;
 
 /* The best first; `count` >= 1 after a search. */

@@ -1,5 +1,6 @@
 /* Public translating: texts repaired, encoded and cut, searched, and turned back into
  * text. */
+#include "infer/align.h"
 #include "infer/requests.h"
 
 #include <string.h>
@@ -96,26 +97,30 @@ attn_status attn_translate(const attn_model *model, const char *const *texts, si
         return status;
     }
     attn_translation *result = NULL;
-    id_buffer ids = {0};
     requests asked = {0};
-    size_t *offsets = memory_allocate(count + 1, sizeof *offsets);
-    status = offsets ? translation_new(model, count, &result) : ATTN_ERROR_MEMORY;
-    status = status ? status : encode_texts(model, TOKENIZER_SOURCE, texts, count, options, &ids, offsets);
+    status = translation_new(model, count, &result);
+    status = status ? status
+                    : encode_texts(model, TOKENIZER_SOURCE, texts, count, options, &result->sources, result->source_offsets);
     status = status ? status : requests_make(model, options, count, &asked);
     if (!status) {
         requests_apply(&asked, &prepared);
     }
     if (!status) {
-        result->source_tokens = ids.count;
-        status = search(model->searcher, ids.ids, offsets, count, &prepared.options, result->lists);
+        result->source_tokens = result->sources.count;
+        status = search(model->searcher, result->sources.ids, result->source_offsets, count, &prepared.options,
+                        result->lists);
     }
     if (!status) {
         requests_warn(&asked, options, result);
     }
     status = status ? status : translation_decode(result, options->n_best);
-    id_buffer_release(&ids);
+    if (!status && (options->alignment || options->replace_unknown)) {
+        status = align_translation(model, result, options->alignment_layer, options->alignment_head);
+    }
+    if (!status && options->replace_unknown) {
+        status = replace_unknown(result, texts);
+    }
     requests_release(&asked);
-    memory_free(offsets);
     if (status) {
         attn_translation_free(result);
         return status;

@@ -33,6 +33,8 @@ void prepare_requests(prepared_search *prepared, const sentence_request *request
 struct attn_translation {
     const tokenizer *tokenizer;
     size_t count;
+    id_buffer sources;      /* all sources' ids */
+    size_t *source_offsets; /* [count + 1] in them */
     hypothesis_list *lists; /* [count] */
     char ***texts;          /* [count][list's count] */
     size_t source_tokens, target_tokens;

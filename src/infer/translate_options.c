@@ -6,7 +6,8 @@
 
 void attn_translate_options_defaults(attn_translate_options *options) {
     *options = (attn_translate_options){.beam = 4, .n_best = 1, .length_penalty = 1.0, .batch_tokens = 4096,
-                                        .repetition_penalty = 1.0, .temperature = 1.0, .top_p = 1.0, .seed = 1};
+                                        .repetition_penalty = 1.0, .temperature = 1.0, .top_p = 1.0, .seed = 1,
+                                        .alignment_layer = -1, .alignment_head = -1};
 }
 
 static attn_status check_whole(const char *name, int64_t found, int64_t least, int64_t most) {

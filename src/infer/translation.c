@@ -1,5 +1,5 @@
 /* A result of translating: who holds it, and reading it. */
-#include "infer/translate.h"
+#include "infer/align.h"
 
 attn_status translation_new(const attn_model *model, size_t count, attn_translation **made) {
     attn_translation *result = *made = memory_allocate(1, sizeof *result);
@@ -9,8 +9,10 @@ attn_status translation_new(const attn_model *model, size_t count, attn_translat
     result->tokenizer = model->tokenizer;
     result->lists = memory_allocate(count, sizeof *result->lists);
     result->texts = memory_allocate(count, sizeof *result->texts);
-    result->count = result->lists && result->texts ? count : 0;
-    return result->lists && result->texts ? ATTN_OK : ATTN_ERROR_MEMORY;
+    result->source_offsets = memory_allocate(count + 1, sizeof *result->source_offsets);
+    int complete = result->lists && result->texts && result->source_offsets;
+    result->count = complete ? count : 0;
+    return complete ? ATTN_OK : ATTN_ERROR_MEMORY;
 }
 
 attn_status translation_decode(attn_translation *result, int n_best) {
@@ -46,6 +48,8 @@ void attn_translation_free(attn_translation *translation) {
         memory_free(translation->texts[i]);
         hypothesis_list_release(&translation->lists[i]);
     }
+    id_buffer_release(&translation->sources);
+    memory_free(translation->source_offsets);
     memory_free(translation->texts);
     memory_free(translation->lists);
     memory_free(translation);
@@ -91,6 +95,29 @@ double attn_translation_token_log_probability(const attn_translation *translatio
     return token < attn_translation_tokens(translation, i, rank)
                ? (double)find(translation, i, rank)->token_log_probabilities[token]
                : 0;
+}
+
+size_t attn_translation_source_length(const attn_translation *translation, size_t i) {
+    return translation && i < translation->count ? translation->source_offsets[i + 1] - translation->source_offsets[i] : 0;
+}
+
+const char *attn_translation_source_token(const attn_translation *translation, size_t i, size_t token) {
+    return token < attn_translation_source_length(translation, i)
+               ? tokenizer_piece(translation->tokenizer, translation->sources.ids[translation->source_offsets[i] + token])
+               : NULL;
+}
+
+const float *attn_translation_alignment(const attn_translation *translation, size_t i, int rank) {
+    const hypothesis *h = find(translation, i, rank);
+    return h ? h->alignment : NULL;
+}
+
+size_t attn_translation_links(const attn_translation *translation, size_t i, int rank, int words, attn_link *links,
+                              size_t room) {
+    const hypothesis *h = find(translation, i, rank);
+    return h && h->alignment ? align_links(translation->tokenizer, translation->sources.ids + translation->source_offsets[i],
+                                           attn_translation_source_length(translation, i), h, words, links, room)
+                             : 0;
 }
 
 size_t attn_translation_source_tokens(const attn_translation *translation) {

@@ -93,6 +93,20 @@ grep -qw "t[12]" out && wrong "forbidden words: $(grep -w "t[12]" out | head -1)
 grep -qw "t1[0-9]" out || wrong "words that begin like a forbidden one are gone"
 expect 1 nowhere "$attn" translate --model m --forbid-file nowhere
 
+# --- alignment and unknown words
+"$attn" translate --model m --alignment tokens <some.txt >aligned || wrong "--alignment"
+cut -f1 aligned | cmp -s - plain || wrong "--alignment changes translations"
+awk -F"\t" '{ n = split($1, w, " "); if (split($2, l, " ") != n) exit 1 }' aligned || wrong "a target word has no link"
+head -20 some.txt | "$attn" translate --model m --alignment tokens --threads 1 | cmp -s - <(head -20 aligned) || wrong "company changes alignments"
+"$attn" score --model m --source some.txt --target plain --alignment words | cut -f2 | cmp -s - <(cut -f2 aligned) || wrong "score aligns otherwise"
+expect 1 "decoder layer 1 was asked for, the model has 0 to 0" "$attn" score --model m --source some.txt --target plain --alignment words --layer 1
+expect 1 "head 2 was asked for" "$attn" score --model m --source some.txt --target plain --alignment words --head 2
+echo "w3 strange" >odd.txt
+echo "t3 other" >odd_target.txt
+"$attn" translate --model m --prefix-file odd_target.txt --replace-unknown <odd.txt >out
+grep -q "unk" out && wrong "--replace-unknown: $(cat out)"
+grep -qE "^t3 (strange|w3)" out || wrong "--replace-unknown: $(cat out)"
+
 # --- repeating
 echo 'w1 w1 w1 w1' | "$attn" translate --model m --no-repeat-ngram 1 >out
 tr ' ' '\n' <out | sort | uniq -d | grep -q . && wrong "--no-repeat-ngram 1 repeats: $(cat out)"

@@ -220,6 +220,66 @@ static void a_model_from_memory_translates_like_the_folder(void **state) {
     }
 }
 
+static void alignments_are_the_weights_that_explain_shows(void **state) {
+    (void)state;
+    const char *texts[] = {"Hello world.", "", "A second sentence.", "And one more, longer than those."};
+    attn_translate_options options;
+    attn_translate_options_defaults(&options);
+    options.alignment = 1;
+    options.beam = options.n_best = 2;
+    attn_model *model = load();
+    attn_translation *result;
+    assert_int_equal(attn_translate(model, texts, 4, &options, &result), ATTN_OK);
+    for (size_t i = 0; i < 4; i++) {
+        if (!*texts[i]) {
+            assert_null(attn_translation_alignment(result, i, 0));
+            assert_int_equal(attn_translation_links(result, i, 0, 1, NULL, 0), 0);
+            continue;
+        }
+        attn_explanation *e;
+        const float *all, *found = attn_translation_alignment(result, i, 0);
+        int64_t heads, queries, keys;
+        options.alignment = 0;
+        assert_int_equal(attn_explain(model, texts[i], NULL, &options, &e), ATTN_OK);
+        assert_int_equal(attn_explanation_weights(e, ATTN_DECODER_CROSS, 1, &all, &heads, &queries, &keys), ATTN_OK);
+        assert_int_equal(queries, attn_translation_tokens(result, i, 0));
+        assert_int_equal(keys, attn_translation_source_length(result, i));
+        attn_link links[64];
+        assert_int_equal(attn_translation_links(result, i, 0, 0, links, 64), queries - 1);
+        for (int64_t q = 0; q < queries; q++) {
+            for (int64_t k = 0; k < keys; k++) {
+                double mean = 0;
+                for (int64_t h = 0; h < heads; h++) {
+                    mean += (double)all[(h * queries + q) * keys + k] / (double)heads;
+                }
+                assert_true(fabs(mean - (double)found[q * keys + k]) < 1e-6);
+                assert_true(q == queries - 1 || k == keys - 1 || found[q * keys + k] <= found[q * keys + (int64_t)links[q].source]);
+            }
+        }
+        attn_explanation_free(e);
+    }
+    attn_translation_free(result);
+    attn_model_free(model);
+}
+
+static void unknown_words_are_replaced_by_what_they_looked_at(void **state) {
+    (void)state;
+    const char *text = "Hello \xE2\x98\x83 world.", *prefix = "\xE2\x98\x83";
+    attn_translate_options options;
+    attn_translate_options_defaults(&options);
+    options.prefixes = &prefix;
+    attn_model *model = load();
+    attn_translation *kept, *replaced;
+    assert_int_equal(attn_translate(model, &text, 1, &options, &kept), ATTN_OK);
+    assert_non_null(strstr(attn_translation_text(kept, 0), "\xE2\x81\x87"));
+    options.replace_unknown = 1;
+    assert_int_equal(attn_translate(model, &text, 1, &options, &replaced), ATTN_OK);
+    assert_null(strstr(attn_translation_text(replaced, 0), "\xE2\x81\x87"));
+    attn_translation_free(kept);
+    attn_translation_free(replaced);
+    attn_model_free(model);
+}
+
 static void options_outside_their_range_are_refused(void **state) {
     (void)state;
     const char *text = "Hello.";
@@ -424,6 +484,8 @@ int main(void) {
         cmocka_unit_test(the_best_come_first_and_the_score_is_what_the_options_say),
         cmocka_unit_test(several_threads_share_a_model),
         cmocka_unit_test(a_model_from_memory_translates_like_the_folder),
+        cmocka_unit_test(alignments_are_the_weights_that_explain_shows),
+        cmocka_unit_test(unknown_words_are_replaced_by_what_they_looked_at),
         cmocka_unit_test(options_outside_their_range_are_refused),
         cmocka_unit_test(a_folder_that_is_no_model_is_refused_with_a_sentence),
         cmocka_unit_test(evaluation_counts_pairs_and_perfect_copies_score_100),
