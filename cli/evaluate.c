@@ -32,12 +32,14 @@ static void print_evaluation(const attn_evaluation *e, const attn_evaluate_optio
 int command_evaluate(int argc, char **argv) {
     static const char *const TOKENIZERS[] = {"13a", "none", "zh", NULL};
     const char *folder = NULL, *source = NULL, *target = NULL, *corpus = NULL;
-    int threads = 0, tokenizer = 0, operands;
+    int threads = 0, tokenizer = 0, compute = ATTN_COMPUTE_AUTO, operands;
     attn_evaluate_options o;
     attn_evaluate_options_defaults(&o);
     o.translate.warn = print_warning;
     option_row rows[] = {
         option_string("model", &folder, "DIR", "the model's folder (required)"),
+        option_choice("compute-type", &compute, OPTION_COMPUTE_TYPES,
+                      "of matrix products; auto: int8 for a model of attn quantize, else f32"),
         option_string("source", &source, "FILE", "source sentences, one a line"),
         option_string("target", &target, "FILE", "their reference translations"),
         option_string("corpus", &corpus, "FILE", "both in one: source, a tab, target"),
@@ -69,7 +71,7 @@ int command_evaluate(int argc, char **argv) {
     attn_set_threads(threads);
     attn_model *model;
     attn_evaluation e;
-    if (attn_model_load(folder, &model)) {
+    if (attn_model_load_as(folder, (attn_compute)compute, &model)) {
         return command_failed(&USAGE);
     }
     attn_status status = attn_evaluate(model, corpus ? corpus : source, target, &o, &e);

@@ -14,6 +14,7 @@ typedef struct command {
 
 static const command COMMANDS[] = {
     {"train", command_train, "make a translator from two files of sentences"},
+    {"quantize", command_quantize, "a translator with int8 weights"},
     {"average", command_average, "the mean of several models' weights, as one model"},
     {"translate", command_translate, "translate standard input, line by line"},
     {"evaluate", command_evaluate, "loss, accuracy, BLEU and chrF of a model on files of pairs"},

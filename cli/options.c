@@ -13,6 +13,8 @@
 
 enum { MOST_ROWS = 96, HELP_CODE = 1, FIRST_CODE = 1000, HELP_COLUMN = 28, HELP_WIDTH = 80 };
 
+const char *const OPTION_COMPUTE_TYPES[] = {"auto", "f32", "bf16", "int8", NULL};
+
 int usage_error(const command_usage *usage, const char *format, ...) {
     va_list list;
     va_start(list, format);

@@ -68,6 +68,9 @@ static inline option_row option_string(const char *name, const char **value, con
 static inline option_row option_choice(const char *name, int *value, const char *const *choices, const char *help) {
     return (option_row){.kind = OPTION_CHOICE, .name = name, .value = value, .choices = choices, .help = help};
 }
+/* Names of attn_compute's values, for option_choice. */
+extern const char *const OPTION_COMPUTE_TYPES[];
+
 /* A row whose default says nothing to a person (0: none). */
 static inline option_row option_without_default(option_row row) {
     row.hide_default = 1;

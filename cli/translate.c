@@ -17,7 +17,7 @@ enum { CHUNK_LINES = 2048, CHUNK_BYTES = 4 << 20 };
 
 typedef struct translate_settings {
     const char *model, *prefix_file, *require_file, *forbid_file;
-    int threads;
+    int compute, threads;
     print_settings print;
     attn_translate_options options;
     line_list prefixes, required, forbidden;
@@ -90,7 +90,7 @@ static int read_files(translate_settings *s) {
 
 static int translate_input(translate_settings *s) {
     attn_model *model;
-    if (attn_model_load(s->model, &model)) {
+    if (attn_model_load_as(s->model, (attn_compute)s->compute, &model)) {
         return command_failed(&USAGE);
     }
     line_reader reader;
@@ -156,6 +156,8 @@ int command_translate(int argc, char **argv) {
     option_row rows[] = {
         option_heading("Options"),
         option_string("model", &s.model, "DIR", "the model's folder (required)"),
+        option_choice("compute-type", &s.compute, OPTION_COMPUTE_TYPES,
+                      "of matrix products; auto: int8 for a model of attn quantize, else f32"),
         option_int("batch-tokens", &o->batch_tokens, 1, 1 << 24, "N",
                    "source tokens that a thread translates at once; changes no result"),
         option_without_default(option_int("threads", &s.threads, 0, 1024, "N", "threads (default: all processors)")),

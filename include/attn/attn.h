@@ -45,6 +45,26 @@ typedef struct attn_model attn_model;
 /* Opens a model folder in Hugging Face's layout (config.json, model.safetensors and the
  * tokenizer's files). ATTN_ERROR_FILE, ATTN_ERROR_FORMAT, ATTN_ERROR_UNSUPPORTED. */
 ATTN_PUBLIC attn_status attn_model_load(const char *directory, attn_model **model);
+
+/* The type of a translator's matrix products. Everything else (softmax, normalisation, attention)
+ * is f32 throughout. */
+typedef enum attn_compute {
+    ATTN_COMPUTE_AUTO = 0, /* int8 for a folder that attn_quantize made, f32 for others */
+    ATTN_COMPUTE_F32 = 1,
+    ATTN_COMPUTE_BF16 = 2, /* weights and inputs rounded to bf16, sums in f32 */
+    ATTN_COMPUTE_INT8 = 3  /* weights rounded for each output channel, inputs for each row */
+} attn_compute;
+
+/* attn_model_load with another type than ATTN_COMPUTE_AUTO. ATTN_ERROR_NUMERIC: weights that
+ * int8 cannot hold. ATTN_ERROR_UNSUPPORTED: a network that does not translate. */
+ATTN_PUBLIC attn_status attn_model_load_as(const char *directory, attn_compute compute, attn_model **model);
+
+/* Makes the folder `output` of a model whose matrices are int8 with one scale for each output
+ * channel (for the embedding: each token): w = scale q, scale = max |w| / 127. Vectors stay f32.
+ * ATTN_ERROR_NUMERIC, with the tensor's name, where a matrix would collapse: values that are
+ * not finite, or scales that are no numbers above 0. ATTN_ERROR_ARGUMENT where output holds
+ * a model already. */
+ATTN_PUBLIC attn_status attn_quantize(const char *model, const char *output);
 ATTN_PUBLIC void attn_model_free(attn_model *model); /* NULL is allowed */
 
 /* Opens a model from memory: the same files under the same names, "config.json" and so on. The

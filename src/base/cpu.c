@@ -16,7 +16,7 @@ cpu_level cpu_detected(void) {
         !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl")) {
         return CPU_AVX2;
     }
-    return __builtin_cpu_supports("avx512bf16") ? CPU_AVX512_BF16 : CPU_AVX512;
+    return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni") ? CPU_AVX512_BF16 : CPU_AVX512;
 #else
     return CPU_PORTABLE;
 #endif

@@ -8,7 +8,7 @@ typedef enum cpu_level {
     CPU_PORTABLE = 0, /* C with compiler vectors alone */
     CPU_AVX2,         /* AVX2 and FMA, F16C */
     CPU_AVX512,       /* AVX-512 F, BW, DQ, VL */
-    CPU_AVX512_BF16   /* the same with AVX512-BF16 */
+    CPU_AVX512_BF16   /* the same with AVX512-BF16 and VNNI */
 } cpu_level;
 
 /* The highest level of this processor whose registers the system saves (XCR0). */

@@ -24,13 +24,42 @@ static attn_status check_agreement(const attn_model *m) {
     return ATTN_OK;
 }
 
+/* What the products are computed in. */
+static attn_status product_type_of(const char *directory, attn_compute compute, product_type *type) {
+    int quantized;
+    switch (compute) {
+    case ATTN_COMPUTE_F32:
+        *type = PRODUCT_F32;
+        return ATTN_OK;
+    case ATTN_COMPUTE_BF16:
+        *type = PRODUCT_BF16;
+        return ATTN_OK;
+    case ATTN_COMPUTE_INT8:
+        *type = PRODUCT_INT8;
+        return ATTN_OK;
+    case ATTN_COMPUTE_AUTO:
+        break;
+    }
+    attn_status status = folder_is_quantized(directory, &quantized);
+    *type = !status && quantized ? PRODUCT_INT8 : PRODUCT_F32;
+    return status;
+}
+
 attn_status attn_model_load(const char *directory, attn_model **model) {
+    return attn_model_load_as(directory, ATTN_COMPUTE_AUTO, model);
+}
+
+attn_status attn_model_load_as(const char *directory, attn_compute compute, attn_model **model) {
+    product_type type;
     if (!model) {
         return fail(ATTN_ERROR_ARGUMENT, "there is no place for the loaded model: a pointer was expected");
     }
     *model = NULL;
     if (!directory) {
         return fail(ATTN_ERROR_ARGUMENT, "no model folder was given");
+    }
+    if ((int)compute < ATTN_COMPUTE_AUTO || (int)compute > ATTN_COMPUTE_INT8) {
+        return fail(ATTN_ERROR_ARGUMENT, "compute is %d, 0 to %d was expected", (int)compute, ATTN_COMPUTE_INT8);
     }
     attn_model *m = memory_allocate(1, sizeof *m);
     if (!m) {
@@ -43,7 +72,10 @@ attn_status attn_model_load(const char *directory, attn_model **model) {
     status = status ? status : check_agreement(m);
     if (!status && m->network.kind == &transformer_kind) {
         m->transformer = m->network.model;
-        status = searcher_new(m->transformer, &m->searcher);
+        status = product_type_of(directory, compute, &type);
+        status = status ? status : searcher_new(m->transformer, type, &m->searcher);
+    } else if (!status && compute != ATTN_COMPUTE_AUTO && compute != ATTN_COMPUTE_F32) {
+        status = fail(ATTN_ERROR_UNSUPPORTED, "%s does not translate: its products are f32 alone", directory);
     }
     if (status) {
         attn_model_free(m);

@@ -16,7 +16,7 @@
 #include "infer/sampling.h"
 #include "infer/step.h"
 
-enum { MOST_ROWS = 192, LOGIT_BLOCK = 32, SENTENCE_ROOM = 512 };
+enum { MOST_ROWS = 192, LOGIT_BLOCK = 48, SENTENCE_ROOM = 512 };
 
 /* --- one search: sentences waiting, and the threads that take them -------------- */
 
@@ -235,7 +235,7 @@ static attn_status gather_step(worker *w, step_input *in) {
 static attn_status find_candidates(worker *w, const tensor *x, int64_t rows, candidate *list, int wanted, int *counts) {
     tape *t = w->t;
     const model_config *c = &w->model->config;
-    const packed_matrix *table = packed_parameters_find(t->packed, w->model->embedding);
+    const packed_weight *table = packed_parameters_find(t->packed, w->model->embedding);
     float *logits = tape_memory(t, LOGIT_BLOCK * (int64_t)c->vocab_size, sizeof *logits);
     int sampling = w->options->steering && w->options->steering->sampling.on;
     const continuation_context context = {
@@ -247,7 +247,7 @@ static attn_status find_candidates(worker *w, const tensor *x, int64_t rows, can
     int k = 0;
     for (int64_t first = 0; first < rows && !t->status; first += LOGIT_BLOCK) {
         int64_t left = x->rows - first, count = left < LOGIT_BLOCK ? left : LOGIT_BLOCK;
-        tape_fail(t, gemm_packed(t->gemm, matrix_of(logits, count, c->vocab_size, ELEMENT_F32),
+        tape_fail(t, multiply_packed(t, matrix_of(logits, count, c->vocab_size, ELEMENT_F32),
                                  matrix_rows(tensor_matrix(x), first, count), table,
                                  (gemm_options){.bias = parameter_values(t->parameters, w->model->logits_bias)}));
         for (int64_t i = 0; i < count && first + i < rows && !t->status; i++) {

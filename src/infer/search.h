@@ -54,10 +54,10 @@ void hypothesis_release(hypothesis *h);
 void hypothesis_list_release(hypothesis_list *list);
 
 /* A model made ready: weights packed, working memory pooled. Several threads may
- * search at once. The model must outlive it and must not change. Products are f32,
- * whatever the model trains in. */
+ * search at once. The model must outlive it and must not change. Products are of
+ * `type`, whatever the model trains in. */
 typedef struct searcher searcher;
-attn_status searcher_new(const transformer *model, searcher **made);
+attn_status searcher_new(const transformer *model, product_type type, searcher **made);
 void searcher_free(searcher *s); /* NULL is allowed */
 const transformer *searcher_model(const searcher *s);
 

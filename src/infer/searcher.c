@@ -8,6 +8,7 @@ struct searcher {
     const transformer *model;
     parameters view; /* the model's, f32 alone */
     packed_parameters *packed;
+    product_type type;
     pthread_mutex_t lock; /* of the idle tapes */
     tape **idle;
     size_t idle_count, idle_capacity;
@@ -62,45 +63,43 @@ void searcher_return_tape(searcher *s, tape *t) {
     }
 }
 
-static attn_status pack_attention(searcher *s, gemm_context *context, const multi_head_attention *a, int cross) {
+static attn_status pack_attention(searcher *s, const multi_head_attention *a, int cross) {
     const parameters *p = &s->view;
     attn_status status =
-        cross ? packed_parameters_add(s->packed, context, p, a->query.weight) : ATTN_OK;
+        cross ? packed_parameters_add(s->packed, s->type, p, a->query.weight) : ATTN_OK;
     parameter fused = cross ? parameter_joined(a->key.weight, 2) : parameter_joined(a->query.weight, 3);
-    status = status ? status : packed_parameters_add(s->packed, context, p, fused);
-    return status ? status : packed_parameters_add(s->packed, context, p, a->output.weight);
+    status = status ? status : packed_parameters_add(s->packed, s->type, p, fused);
+    return status ? status : packed_parameters_add(s->packed, s->type, p, a->output.weight);
 }
 
-static attn_status pack_feed_forward(searcher *s, gemm_context *context, const feed_forward *f) {
-    attn_status status = packed_parameters_add(s->packed, context, &s->view, f->inner.weight);
-    return status ? status : packed_parameters_add(s->packed, context, &s->view, f->outer.weight);
+static attn_status pack_feed_forward(searcher *s, const feed_forward *f) {
+    attn_status status = packed_parameters_add(s->packed, s->type, &s->view, f->inner.weight);
+    return status ? status : packed_parameters_add(s->packed, s->type, &s->view, f->outer.weight);
 }
 
 static attn_status pack_all(searcher *s) {
     const transformer *model = s->model;
-    tape *t = new_tape(s);
-    attn_status status = t && s->packed ? ATTN_OK : ATTN_ERROR_MEMORY;
+    attn_status status = s->packed ? ATTN_OK : ATTN_ERROR_MEMORY;
     for (int i = 0; i < model->config.encoder_layers && !status; i++) {
-        status = pack_attention(s, t->gemm, &model->encoder[i].self_attention, 0);
-        status = status ? status : pack_feed_forward(s, t->gemm, &model->encoder[i].feed_forward);
+        status = pack_attention(s, &model->encoder[i].self_attention, 0);
+        status = status ? status : pack_feed_forward(s, &model->encoder[i].feed_forward);
     }
     for (int i = 0; i < model->config.decoder_layers && !status; i++) {
-        status = pack_attention(s, t->gemm, &model->decoder[i].self_attention, 0);
-        status = status ? status : pack_attention(s, t->gemm, &model->decoder[i].cross_attention, 1);
-        status = status ? status : pack_feed_forward(s, t->gemm, &model->decoder[i].feed_forward);
+        status = pack_attention(s, &model->decoder[i].self_attention, 0);
+        status = status ? status : pack_attention(s, &model->decoder[i].cross_attention, 1);
+        status = status ? status : pack_feed_forward(s, &model->decoder[i].feed_forward);
     }
-    status = status ? status : packed_parameters_add(s->packed, t->gemm, &s->view, model->embedding);
-    searcher_return_tape(s, t);
+    status = status ? status : packed_parameters_add(s->packed, s->type, &s->view, model->embedding);
     return status;
 }
 
-attn_status searcher_new(const transformer *model, searcher **made) {
+attn_status searcher_new(const transformer *model, product_type type, searcher **made) {
     *made = NULL;
     searcher *s = memory_allocate(1, sizeof *s);
     if (!s) {
         return ATTN_ERROR_MEMORY;
     }
-    *s = (searcher){.model = model, .view = model->parameters, .packed = packed_parameters_new()};
+    *s = (searcher){.model = model, .view = model->parameters, .packed = packed_parameters_new(), .type = type};
     s->view.copies = NULL;
     s->view.gradients = NULL;
     if (pthread_mutex_init(&s->lock, NULL) != 0) {

@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "model/folder_int8.h"
 
 #define PYTORCH_WEIGHTS "pytorch_model.bin"
 #define SHARD_INDEX "model.safetensors.index.json"
@@ -47,12 +48,16 @@ attn_status folder_check(const char *directory) {
     return fail(ATTN_ERROR_FILE, "%s: the model is not complete: " FOLDER_WEIGHTS " is missing", directory);
 }
 
-/* Every weight takes at least the two bytes of a half-precision number. */
+/* Every weight takes at least the two bytes of a half-precision number, or the one of int8. */
 attn_status folder_check_size(const char *directory, size_t weights) {
     char *path = file_join(directory, FOLDER_WEIGHTS);
     size_t size;
     attn_status status = path ? ATTN_OK : ATTN_ERROR_MEMORY;
-    if (path && file_size(path, &size) && size / 2 < weights) {
+    int quantized = 0;
+    if (folder_is_quantized(directory, &quantized)) {
+        quantized = 0; /* reading the weights will say what is wrong with them */
+    }
+    if (path && file_size(path, &size) && size / (quantized ? 1 : 2) < weights) {
         status = fail(ATTN_ERROR_FORMAT, "%s holds %zu bytes, too few for the %zu weights that " FOLDER_CONFIG
                       " describes", path, size, weights);
     }
@@ -187,7 +192,9 @@ static attn_status read_tensor(const safetensors *file, const folder_tensor *ten
         }
     }
     attn_status status = safetensors_require(file, name, tensor->dims, shape, &stored);
-    status = status ? status : read_values(file, stored, tensor->values);
+    if (!status) {
+        status = (stored->dtype == SAFETENSORS_I8 ? folder_read_int8 : read_values)(file, stored, tensor->values);
+    }
     return status || !tensor->transposed ? status : transpose(tensor->values, shape[0], shape[1]);
 }
 
@@ -209,7 +216,7 @@ attn_status folder_read_weights(const char *directory, const folder_tensor *tens
     }
     for (size_t i = 0; !status && i < safetensors_count(file); i++) {
         const char *name = safetensors_at(file, i)->name;
-        if (!is_asked_for(name, tensors, count)) {
+        if (!is_asked_for(name, tensors, count) && !folder_is_scale(file, name)) {
             status = fail(ATTN_ERROR_FORMAT, "%s: tensor \"%.200s\" has no place in the model that " FOLDER_CONFIG
                           " describes", path, name);
         }

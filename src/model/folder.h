@@ -55,7 +55,17 @@ attn_status folder_check_size(const char *directory, size_t weights);
  * weights than model.safetensors can hold is refused, before anyone allocates them. */
 attn_status folder_read_config(const char *directory, model_config *config);
 
-/* Fills all tensors from model.safetensors (F32, F16, BF16 or F64). Refused: a
+/* Whether the weights are int8: a matrix NAME of I8 [rows, columns] has its scales, one for each
+ * row, in "NAME_scale" of F32 [rows]: value = scale q. */
+#define FOLDER_SCALE "_scale"
+attn_status folder_is_quantized(const char *directory, int *quantized);
+
+/* Replaces model.safetensors by int8 matrices. Those of one row or one dimension stay F32.
+ * A matrix that would collapse is refused by its name (ATTN_ERROR_NUMERIC). */
+attn_status folder_write_quantized(const char *directory, const folder_tensor *tensors, size_t count,
+                                   const safetensors_metadata *metadata, size_t metadata_count);
+
+/* Fills all tensors from model.safetensors (F32, F16, BF16, F64, or I8 with its scales). Refused: a
  * missing tensor, another shape, a value that is not finite, a tensor in the file
  * that nobody asked for (the config and the weights would not belong together).
  * Known second names of the tied embedding, and the sinusoids, masks and frequencies that

@@ -90,6 +90,16 @@ static void linear_backward(tape *t, void *context) {
     profile_return(t->profile, before);
 }
 
+attn_status multiply_packed(tape *t, matrix y, matrix x, const packed_weight *weight, gemm_options options) {
+    arena_mark mark = arena_get_mark(t->memory);
+    void *room = tape_memory(t, (int64_t)product_room(weight, x.rows), 1);
+    if (room) {
+        product_run(y.data, y.stride, x.data, x.stride, x.rows, weight, options.bias, options.rectify, room);
+    }
+    arena_return_to(t->memory, mark);
+    return t->status;
+}
+
 tensor *op_linear(tape *t, tensor *x, parameter weight, parameter bias, activation kind) {
     if (!x || t->status) {
         return NULL;
@@ -104,12 +114,15 @@ tensor *op_linear(tape *t, tensor *x, parameter weight, parameter bias, activati
     *c = (linear_context){x, y, product, weight, bias, kind};
     gemm_options options = {.bias = bias.columns ? parameter_values(t->parameters, bias) : NULL,
                             .rectify = kind == ACTIVATION_RELU};
-    const packed_matrix *packed = t->packed ? packed_parameters_find(t->packed, weight) : NULL;
+    const packed_weight *packed = t->packed ? packed_parameters_find(t->packed, weight) : NULL;
     profile_place before = profile_enter(t->profile, PROFILE_LINEAR, PROFILE_FORWARD,
                                          product_operations(x->rows, weight.rows, weight.columns));
-    tape_fail(t, packed ? gemm_packed(t->gemm, tensor_matrix(product), tensor_matrix(x), packed, options)
-                        : gemm(t->gemm, tensor_matrix(product), tensor_matrix(x),
-                               matrix_transpose(parameter_matrix(t->parameters, weight)), options));
+    if (packed) {
+        tape_fail(t, multiply_packed(t, tensor_matrix(product), tensor_matrix(x), packed, options));
+    } else {
+        tape_fail(t, gemm(t->gemm, tensor_matrix(product), tensor_matrix(x),
+                          matrix_transpose(parameter_matrix(t->parameters, weight)), options));
+    }
     if (separate || kind == ACTIVATION_TANH) {
         int64_t n = y->columns;
         (void)profile_enter(t->profile, PROFILE_LINEAR_ROWS, PROFILE_FORWARD, tensor_bytes(y, 2));

@@ -51,6 +51,10 @@ typedef struct place_options {
 packing place_packing(tape *t, packing from, const place_options *options);
 tensor *op_place(tape *t, tensor *x, packing from, packing to, place_options options);
 
+/* y = x W^T (+ bias, rectified) for packed weights and f32 x and y; options.accumulate is not
+ * looked at. */
+attn_status multiply_packed(tape *t, matrix y, matrix x, const packed_weight *weight, gemm_options options);
+
 /* y = activation(x W^T + b): W [out, in], b [out], or none where bias.columns is 0. */
 tensor *op_linear(tape *t, tensor *x, parameter weight, parameter bias, activation kind);
 

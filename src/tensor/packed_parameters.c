@@ -6,7 +6,7 @@
 
 typedef struct packed_parameter {
     parameter where;
-    packed_matrix *matrix;
+    packed_weight *packed;
 } packed_parameter;
 
 struct packed_parameters {
@@ -21,7 +21,7 @@ packed_parameters *packed_parameters_new(void) {
 void packed_parameters_free(packed_parameters *set) {
     if (set) {
         for (size_t i = 0; i < set->count; i++) {
-            packed_matrix_free(set->list[i].matrix);
+            packed_weight_free(set->list[i].packed);
         }
         memory_free(set->list);
         memory_free(set);
@@ -46,23 +46,30 @@ static size_t place_of(const packed_parameters *set, parameter weight) {
     return low;
 }
 
-const packed_matrix *packed_parameters_find(const packed_parameters *set, parameter weight) {
+const packed_weight *packed_parameters_find(const packed_parameters *set, parameter weight) {
     size_t place = place_of(set, weight);
     const packed_parameter *found = place < set->count ? &set->list[place] : NULL;
-    return found && found->where.offset == weight.offset && found->where.rows == weight.rows ? found->matrix : NULL;
+    return found && found->where.offset == weight.offset && found->where.rows == weight.rows ? found->packed : NULL;
 }
 
-attn_status packed_parameters_add(packed_parameters *set, gemm_context *context, const parameters *values,
-                                  parameter weight) {
+/* The name of the array that begins there. */
+static const char *name_of(const parameters *values, parameter weight) {
+    for (size_t i = 0; i < values->count; i++) {
+        if (values->list[i].where.offset == weight.offset) {
+            return values->list[i].name;
+        }
+    }
+    return "?";
+}
+
+attn_status packed_parameters_add(packed_parameters *set, product_type type, const parameters *values, parameter weight) {
     if (packed_parameters_find(set, weight)) {
         return ATTN_OK;
     }
     attn_status status = memory_grow(&set->list, &set->capacity, set->count + 1, sizeof *set->list);
-    packed_matrix *made = NULL;
-    if (!status) {
-        matrix plain = matrix_of(parameter_values(values, weight), weight.rows, weight.columns, ELEMENT_F32);
-        status = gemm_pack(context, matrix_transpose(plain), ELEMENT_F32, &made);
-    }
+    packed_weight *made = NULL;
+    status = status ? status : product_pack(parameter_values(values, weight), weight.rows, weight.columns, type,
+                                            name_of(values, weight), &made);
     if (status) {
         return status;
     }

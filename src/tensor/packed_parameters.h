@@ -5,17 +5,17 @@
 #define ATTN_TENSOR_PACKED_PARAMETERS_H
 
 #include "tensor/parameters.h"
+#include "tensor/product.h"
 
 typedef struct packed_parameters packed_parameters;
 
 packed_parameters *packed_parameters_new(void);
 void packed_parameters_free(packed_parameters *set); /* NULL is allowed */
 
-/* Packs W^T of a weight [out, in], f32, as op_linear multiplies it. */
-attn_status packed_parameters_add(packed_parameters *set, gemm_context *context, const parameters *values,
-                                  parameter weight);
+/* Packs a weight [out, in], as op_linear multiplies it. */
+attn_status packed_parameters_add(packed_parameters *set, product_type type, const parameters *values, parameter weight);
 
 /* The packed form of exactly that array; NULL if it was not added. */
-const packed_matrix *packed_parameters_find(const packed_parameters *set, parameter weight);
+const packed_weight *packed_parameters_find(const packed_parameters *set, parameter weight);
 
 #endif

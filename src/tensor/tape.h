@@ -45,7 +45,7 @@ typedef struct tape {
     gemm_context *gemm;
     const row_kernels *rows;
     parameters *parameters;
-    const packed_parameters *packed; /* of an f32 model that does not change; or NULL */
+    const packed_parameters *packed; /* of a model that does not change, with activations in f32; or NULL */
     element_type type;  /* of activations and products */
     int recording;      /* notes are taken, and dropout is on */
     uint64_t key;       /* of this step's random numbers */

@@ -191,7 +191,7 @@ static attn_status measure(trainer *t, const split *s, int full, attn_validation
     view.parameters = trainer_published(t);
     attn_model model = {.network = network_of(&transformer_kind, &view), .transformer = &view, .tokenizer = t->tokenizer};
     attn_evaluation evaluation;
-    attn_status status = searcher_new(&view, &model.searcher);
+    attn_status status = searcher_new(&view, PRODUCT_F32, &model.searcher);
     status = status ? status : evaluate_loss(&model, &s->corpus, &evaluation);
     if (!status) {
         figures->loss = evaluation.loss;

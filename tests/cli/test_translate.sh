@@ -86,6 +86,31 @@ if [ -w /dev/full ]; then
   grep -q 'cannot be written' err || wrong "a full output is not told of: $(cat err)"
 fi
 
+# --- quantize
+"$attn" quantize --model m --output q || wrong "quantize"
+[ $((100 * $(stat -c %s q/model.safetensors))) -lt $((40 * $(stat -c %s m/model.safetensors))) ] || wrong "quantize saves too little"
+echo 'w1 w2 w3' | "$attn" translate --model q >out || wrong "translating with int8 weights"
+[ "$(cat out)" = "$(echo 'w1 w2 w3' | "$attn" translate --model m)" ] || wrong "int8 translates otherwise: $(cat out)"
+for type in f32 bf16 int8; do
+  [ "$(echo 'w1 w2 w3' | "$attn" translate --model m --compute-type $type)" = "$(cat out)" ] || wrong "--compute-type $type"
+done
+"$attn" quantize --model m --output q 2>err && wrong "quantize overwrites a model"
+grep -q 'q already holds a model' err || wrong "quantize into a model: $(cat err)"
+"$attn" quantize --model q --output q2 2>err && wrong "quantize quantizes twice"
+grep -q 'quantized already' err || wrong "quantize twice: $(cat err)"
+if command -v python3 >/dev/null; then
+  python3 - q/model.safetensors <<'PYTHON' || wrong "breaking a scale"
+import json, struct, sys
+with open(sys.argv[1], "r+b") as f:
+    n = struct.unpack("<Q", f.read(8))[0]
+    at = json.loads(f.read(n))["model.decoder.layers.0.fc1.weight_scale"]["data_offsets"][0]
+    f.seek(8 + n + at)
+    f.write(struct.pack("<f", float("nan")))
+PYTHON
+  echo w1 | "$attn" translate --model q 2>err && wrong "a scale that is no number is taken"
+  grep -q 'model.decoder.layers.0.fc1.weight_scale.*element 0 is nan' err || wrong "a scale that is no number: $(cat err)"
+fi
+
 # --- evaluate, explain, info
 "$attn" evaluate --model m --source s.txt --target t.txt --bleu none >out || wrong "evaluate"
 for word in 'pairs 1500' 'loss 0.' 'token accuracy 0.9' 'BLEU 9' 'chrF2 9'; do

@@ -14,7 +14,7 @@
 
 static inline searcher *searcher_of(const transformer *model) {
     searcher *s;
-    if (searcher_new(model, &s)) {
+    if (searcher_new(model, PRODUCT_F32, &s)) {
         fail_msg("%s", attn_last_error());
     }
     return s;
