@@ -179,21 +179,25 @@ static int run(const command_usage *usage, attn_train_options *o, console *c) {
 }
 
 int command_train(int argc, char **argv) {
-    static const char *const TOKENIZERS[] = {"sentencepiece", "whitespace", NULL};
+    static const char *const TOKENIZERS[] = {"sentencepiece", "whitespace", "wordpiece", "words", NULL};
+    static const char *const TASKS[] = {"translate", "classify", "masked", NULL};
+    static const char *const POOLINGS[] = {"attention", "cls", NULL};
     static const char *const SCHEDULES[] = {"inverse-square-root", "constant", "cosine", "linear", NULL};
     static const char *const OPTIMIZERS[] = {"adam", "adamw", "sgd", NULL};
     static const char *const WATCHES[] = {"loss", "accuracy", "bleu", "chrf", NULL};
     static const char *const PRECISIONS[] = {"auto", "f32", "bf16", NULL};
     attn_train_options o;
     attn_train_options_defaults(&o);
-    int threads = 0, tokenizer = 0, schedule = 0, optimizer = 0, watch = 0, precision = 0;
+    int threads = 0, task = 0, pooling = 0, tokenizer = 0, schedule = 0, optimizer = 0, watch = 0, precision = 0;
     int64_t seed = (int64_t)o.seed;
     console c = {.terminal = isatty(STDERR_FILENO), .every = 10};
     option_row rows[] = {
+        option_choice("task", &task, TASKS, "what is learned: any sequence from another; a text's label; or to guess "
+                      "hidden words, for a classifier to begin with"),
         option_heading("Data"),
         option_string("source", &o.source, "FILE", "source sentences, one a line"),
         option_string("target", &o.target, "FILE", "their translations, line by line"),
-        option_string("corpus", &o.corpus, "FILE", "both in one: source, a tab, target"),
+        option_string("corpus", &o.corpus, "FILE", "both in one: source, a tab, target; classify: label, a tab, text; masked: a text a line"),
         option_string("valid-source", &o.valid_source, "FILE", "for validation; else a share is held out"),
         option_string("valid-target", &o.valid_target, "FILE", ""),
         option_string("valid-corpus", &o.valid_corpus, "FILE", ""),
@@ -209,7 +213,7 @@ int command_train(int argc, char **argv) {
         option_string("init", &o.init, "MODEL", "begin with this model folder's weights, vocabulary and shape"),
         option_string("freeze", &o.freeze, "PARTS", "keep the weights of embeddings, encoder or decoder: one or two "
                       "of them, with a comma between"),
-        option_choice("tokenizer", &tokenizer, TOKENIZERS, "how text is cut into tokens"),
+        option_choice("tokenizer", &tokenizer, TOKENIZERS, "how text is cut into tokens; classify and masked: wordpiece (default) or words"),
         option_int("vocabulary", &o.vocabulary, 16, 1000000, "N", "joint vocabulary of both languages"),
         option_flag("join-continuation", &o.join_continuation, "whitespace: join \"wo@@ rd\" to \"word\" in output"),
         option_int("layers", &o.layers, 1, 1024, "N", "encoder layers, and decoder layers"),
@@ -219,6 +223,10 @@ int command_train(int argc, char **argv) {
         option_string("activation", &o.activation, "NAME", "relu, swish or gelu"),
         option_int("max-positions", &o.max_positions, 2, 1 << 20, "N", "longest sequence in tokens"),
         option_double("dropout", &o.dropout, 0, 0.99, "P", "after embeddings and sub-layers"),
+        option_choice("pooling", &pooling, POOLINGS, "classify: what a text's label is read from, a learned attention over its "
+                      "words, or the row of [CLS] (opens in transformers)"),
+        option_double("word-dropout", &o.word_dropout, 0, 0.99, "P", "classify: chance that a word is hidden in training"),
+        option_double("mask-share", &o.mask_share, 0.01, 0.9, "X", "masked: share of the words that are to be guessed"),
         option_double("attention-dropout", &o.attention_dropout, 0, 0.99, "P", "on attention weights"),
         option_heading("Training"),
         option_without_default(option_int64("updates", &o.max_updates, 0, INT64_MAX / 4, "N", "end after so many updates")),
@@ -278,9 +286,14 @@ int command_train(int argc, char **argv) {
     }
     recipe r = {NULL, NULL};
     int status = operands < argc ? recipe_read(&usage, argv[operands], rows, &r) : 0;
+    if (task != ATTN_TASK_TRANSLATE && !options_find(rows, "tokenizer")->given) {
+        tokenizer = ATTN_TOKENIZER_WORDPIECE;
+    }
     status = status ? status : check_given(&usage, &o, rows);
     status = status ? status : recipe_write(&usage, rows, &r);
     if (!status) {
+        o.task = (attn_task)task;
+        o.pooling = (attn_pooling)pooling;
         o.tokenizer = (attn_tokenizer_kind)tokenizer;
         o.schedule = (attn_schedule)schedule;
         o.optimizer = (attn_optimizer)optimizer;

@@ -290,7 +290,11 @@ typedef enum attn_watch {
 
 /* What a model is trained for. */
 typedef enum attn_task {
-    ATTN_TASK_TRANSLATE = 0 /* from pairs of sentences: any sequence to any other */
+    ATTN_TASK_TRANSLATE = 0, /* from pairs of sentences: any sequence to any other */
+    ATTN_TASK_CLASSIFY = 1,  /* from a TSV of label and text: the label (attn_classify) */
+    ATTN_TASK_MASKED = 2,    /* from plain text, a line each: guesses hidden words (Devlin et al.
+                              * 2019, 3.1); a classifier may begin with it (init) */
+    ATTN_TASK_LAST = ATTN_TASK_MASKED
 } attn_task;
 
 typedef enum attn_architecture {
@@ -299,8 +303,16 @@ typedef enum attn_architecture {
 
 typedef enum attn_tokenizer_kind {
     ATTN_TOKENIZER_SENTENCEPIECE = 0,
-    ATTN_TOKENIZER_WHITESPACE = 1
+    ATTN_TOKENIZER_WHITESPACE = 1,
+    ATTN_TOKENIZER_WORDPIECE = 2, /* BERT's: for classifying and guessing words */
+    ATTN_TOKENIZER_WORDS = 3      /* BERT's rules, but words that the vocabulary lacks are unknown */
 } attn_tokenizer_kind;
+
+/* How a text becomes one vector, of which its class is read. */
+typedef enum attn_pooling {
+    ATTN_POOLING_ATTENTION = 0, /* a learned attention over its tokens (Yang et al. 2016, 2.2) */
+    ATTN_POOLING_CLS = 1        /* the row of [CLS], as BERT has it: opens in transformers */
+} attn_pooling;
 
 typedef enum attn_precision {
     ATTN_PRECISION_AUTO = 0, /* bf16 where the processor multiplies it, else f32 */
@@ -363,6 +375,9 @@ typedef struct attn_train_options {
 
     attn_tokenizer_kind tokenizer; /* ATTN_TOKENIZER_SENTENCEPIECE */
     int vocabulary;            /* 8000 */
+    attn_pooling pooling;      /* ATTN_POOLING_ATTENTION; of a classifier */
+    double word_dropout;       /* 0.1; classifying: the chance that a token is hidden in training */
+    double mask_share;         /* 0.15; guessing: the share of tokens that are to be guessed */
     int join_continuation;     /* 0; 1: whitespace text in "wo@@ rd" form: joined on output */
 
     int layers;                /* 4; encoder and decoder each */

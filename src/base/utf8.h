@@ -49,6 +49,16 @@ uint32_t utf8_codepoint_lower(uint32_t codepoint);
  * control characters 1C to 1F. */
 int utf8_is_space(uint32_t codepoint);
 
+/* A mark that stands on another character (category Mn); punctuation (P, and the ASCII
+ * symbols); a control, format, private or surrogate codepoint (Cc, Cf, Co, Cs). */
+int utf8_is_mark(uint32_t codepoint);
+int utf8_is_punctuation(uint32_t codepoint);
+int utf8_is_format(uint32_t codepoint);
+
+/* The codepoint's canonical decomposition without the marks in it: "\u00e9" gives "e", a
+ * mark nothing. Returns how many, 0 to 3. */
+int utf8_without_marks(uint32_t codepoint, uint32_t out[3]);
+
 /* The longest prefix of at most `limit` bytes that does not cut a codepoint. */
 size_t utf8_truncate(const char *text, size_t length, size_t limit);
 

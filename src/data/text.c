@@ -161,7 +161,7 @@ void text_lines_release(text_lines *text) {
     *text = (text_lines){0};
 }
 
-static bool is_blank(text_line line) {
+bool text_line_is_blank(text_line line) {
     for (size_t i = 0; i < line.length; i++)
         if (line.bytes[i] != ' ' && line.bytes[i] != '\t')
             return false;
@@ -174,7 +174,7 @@ static attn_status keep_pairs(parallel_text *text, const char *name, const text_
     for (size_t i = 0; i < text->lines; i++) {
         if (text->source[i].bytes == dropped || text->target[i].bytes == dropped)
             continue;
-        if (!options->keep_blank && (is_blank(text->source[i]) || is_blank(text->target[i]))) {
+        if (!options->keep_blank && (text_line_is_blank(text->source[i]) || text_line_is_blank(text->target[i]))) {
             text->blank++;
             continue;
         }
@@ -227,7 +227,7 @@ static attn_status cut_tabs(const char *name, parallel_text *text) {
     for (size_t i = 0; i < text->lines; i++) {
         text_line line = text->source[i];
         const char *tab = memchr(line.bytes, '\t', line.length);
-        if (line.bytes == dropped || (!tab && is_blank(line))) {
+        if (line.bytes == dropped || (!tab && text_line_is_blank(line))) {
             text->target[i] = line;
             continue;
         }

@@ -48,6 +48,9 @@ attn_status text_lines_parse(const char *bytes, size_t size, const char *name, c
                              text_lines *text);
 void text_lines_release(text_lines *text);
 
+/* true: nothing but white space. */
+bool text_line_is_blank(text_line line);
+
 /* Pairs of lines: source[i] belongs to target[i]. */
 typedef struct parallel_text {
     text_line *source;

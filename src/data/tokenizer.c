@@ -122,6 +122,16 @@ static attn_status train_sentencepiece(tokenizer *t, const text_line *const side
     return status ? status : number_pieces(t);
 }
 
+static attn_status train_wordpiece(tokenizer *t, const text_line *lines, size_t count,
+                                   const tokenizer_options *options) {
+    t->rules = (wordpiece_rules){true, true, true};
+    attn_status status = wordpiece_learn(lines, count, &t->rules, options->whole_words, options->minimum_count,
+                                         options->vocabulary_size, &t->pieces);
+    if (!status && t->pieces.size <= 5)
+        status = fail(ATTN_ERROR_FORMAT, "the text holds no word for a vocabulary");
+    return status;
+}
+
 attn_status tokenizer_train(const text_line *source, size_t source_count, const text_line *target,
                             size_t target_count, const tokenizer_options *options, tokenizer **made) {
     *made = NULL;
@@ -141,6 +151,8 @@ attn_status tokenizer_train(const text_line *source, size_t source_count, const 
     t->join_continuation = options->join_continuation;
     if (options->kind == TOKENIZER_SENTENCEPIECE)
         status = train_sentencepiece(t, sides, counts, options);
+    else if (options->kind == TOKENIZER_WORDPIECE)
+        status = train_wordpiece(t, source, source_count, options);
     else
         status = vocabulary_count_words(sides, counts, options->minimum_count, options->vocabulary_size, &t->pieces);
     if (!status && t->pieces.size <= 3)
@@ -183,12 +195,16 @@ static attn_status make_displayable(text_line piece, char **display) {
 }
 
 attn_status tokenizer_finish(tokenizer *t, const char *name) {
-    static const char *const names[3] = {"</s>", "<unk>", "<pad>"};
-    int32_t *const ids[3] = {&t->eos, &t->unk, &t->pad};
-    for (int i = 0; i < 3; i++) {
-        *ids[i] = vocabulary_find(&t->pieces, names[i], strlen(names[i]));
+    static const char *const marian[] = {"</s>", "<unk>", "<pad>"};
+    static const char *const bert[] = {"[SEP]", "[UNK]", "[PAD]", "[CLS]", "[MASK]"};
+    int32_t *const ids[] = {&t->eos, &t->unk, &t->pad, &t->cls, &t->mask};
+    bool wordpiece = t->kind == TOKENIZER_WORDPIECE;
+    t->cls = t->mask = -1;
+    for (int i = 0; i < (wordpiece ? 5 : 3); i++) {
+        const char *piece = wordpiece ? bert[i] : marian[i];
+        *ids[i] = vocabulary_find(&t->pieces, piece, strlen(piece));
         if (*ids[i] < 0)
-            return fail(ATTN_ERROR_FORMAT, "%s lacks the piece %s", name, names[i]);
+            return fail(ATTN_ERROR_FORMAT, "%s lacks the piece %s", name, piece);
     }
     t->display = memory_allocate(t->pieces.size, sizeof *t->display);
     if (!t->display)
@@ -242,12 +258,23 @@ static size_t language_code(const tokenizer *t, const char *text, size_t length)
     return size && vocabulary_find(&t->pieces, text, size) >= 0 ? size : 0;
 }
 
+static attn_status take_id(void *context, int32_t id) {
+    return append(((piece_taker *)context)->buffer, id);
+}
+
+static attn_status take_word(void *context, const char *word, size_t length) {
+    piece_taker *taker = context;
+    return wordpiece_ids(&taker->t->pieces, word, length, taker->t->unk, take_id, taker);
+}
+
 attn_status tokenizer_encode(const tokenizer *t, tokenizer_side side, const char *text, size_t length,
                              id_buffer *buffer) {
     if (!utf8_is_valid(text, length))
         return fail(ATTN_ERROR_FORMAT, "a text to be encoded is not valid UTF-8");
     piece_taker taker = {t, buffer};
     attn_status status = ATTN_OK;
+    if (t->kind == TOKENIZER_WORDPIECE)
+        return wordpiece_words(&t->rules, text, length, take_word, &taker);
     if (t->kind == TOKENIZER_WHITESPACE) {
         for (size_t at = 0; !status;) {
             text_line word = next_word(text, length, &at);
@@ -267,8 +294,9 @@ attn_status tokenizer_encode(const tokenizer *t, tokenizer_side side, const char
 
 /* --- ids to text --------------------------------------------------------------- */
 
-/* Words with a space between them; "wo@@ rd" joined to "word" where wanted. */
-static attn_status join_words(const tokenizer *t, const text_line *words, size_t count, char **text) {
+/* Words with a space between them; "wo@@ rd" joined to "word" where wanted, WordPiece's
+ * "wo" and "##rd" always. */
+static attn_status join_words(const tokenizer *t, text_line *words, size_t count, char **text) {
     size_t size = 1;
     for (size_t i = 0; i < count; i++)
         if (__builtin_add_overflow(size, words[i].length + 1, &size))
@@ -281,8 +309,13 @@ static attn_status join_words(const tokenizer *t, const text_line *words, size_t
     for (size_t i = 0; i < count; i++) {
         size_t length = words[i].length;
         bool continued = t->join_continuation && length >= 2 && memcmp(words[i].bytes + length - 2, "@@", 2) == 0;
-        if (space)
+        bool inside = t->kind == TOKENIZER_WORDPIECE && i > 0 && length > 2 && memcmp(words[i].bytes, "##", 2) == 0;
+        if (space && !inside)
             out[used++] = ' ';
+        if (inside) {
+            words[i].bytes += 2;
+            length -= 2;
+        }
         if (continued)
             length -= 2;
         memcpy(out + used, words[i].bytes, length);
@@ -354,10 +387,10 @@ attn_status tokenizer_decode(const tokenizer *t, const int32_t *ids, size_t coun
     for (size_t i = 0; i < count && !status; i++) {
         if (ids[i] < 0 || (size_t)ids[i] >= t->pieces.size)
             status = fail(ATTN_ERROR_ARGUMENT, "id %d is not from 0 to %zu", ids[i], t->pieces.size - 1);
-        else if (ids[i] != t->eos && ids[i] != t->pad)
+        else if (ids[i] != t->eos && ids[i] != t->pad && ids[i] != t->cls)
             pieces[kept++] = vocabulary_piece(&t->pieces, (size_t)ids[i]);
     }
-    if (!status && t->kind == TOKENIZER_WHITESPACE) {
+    if (!status && t->kind != TOKENIZER_SENTENCEPIECE) {
         status = join_words(t, pieces, kept, text);
     } else if (!status) {
         status = sentencepiece_decode(t->side[TOKENIZER_TARGET].model, pieces, kept, text);
@@ -388,6 +421,14 @@ int32_t tokenizer_eos(const tokenizer *t) {
 
 int32_t tokenizer_unk(const tokenizer *t) {
     return t->unk;
+}
+
+int32_t tokenizer_cls(const tokenizer *t) {
+    return t->cls;
+}
+
+int32_t tokenizer_mask(const tokenizer *t) {
+    return t->mask;
 }
 
 int32_t tokenizer_pad(const tokenizer *t) {

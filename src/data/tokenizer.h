@@ -1,10 +1,12 @@
 /* Tokenizer: text to ids and back, with the files of a Hugging Face MarianMT
- * folder. Two kinds:
+ * folder, or of a BERT folder. Three kinds:
  *   SentencePiece  source.spm and target.spm cut text into pieces, vocab.json
  *                  {piece: id} numbers them (SentencePiece's own ids are unused);
  *   whitespace     text that is already split: a piece is a word, vocab.json
  *                  numbers them, and tokenizer_config.json says "attn_tokenizer":
- *                  "whitespace".
+ *                  "whitespace";
+ *   WordPiece      wordpiece.h's rules and pieces, in vocab.txt (or transformers'
+ *                  tokenizer.json); [SEP] stands for </s>, [UNK] and [PAD] for the others.
  * In what is trained here </s> = 0, <unk> = 1 and <pad> is last; a foreign folder
  * may number them otherwise, so ask. Text can never produce </s> or <pad>. A
  * tokenizer does not change after it is made: any number of threads may use it. */
@@ -20,7 +22,7 @@
 
 typedef struct tokenizer tokenizer;
 
-typedef enum tokenizer_kind { TOKENIZER_SENTENCEPIECE, TOKENIZER_WHITESPACE } tokenizer_kind;
+typedef enum tokenizer_kind { TOKENIZER_SENTENCEPIECE, TOKENIZER_WHITESPACE, TOKENIZER_WORDPIECE } tokenizer_kind;
 
 typedef enum tokenizer_side { TOKENIZER_SOURCE, TOKENIZER_TARGET } tokenizer_side;
 
@@ -28,10 +30,11 @@ typedef struct tokenizer_options {
     tokenizer_kind kind;      /* TOKENIZER_SENTENCEPIECE */
     size_t vocabulary_size;   /* 8000; ids in all, </s>, <unk> and <pad> included. A text too
                                  small for it gives fewer. At least 16, at most 1,000,000 */
-    size_t minimum_count;     /* 1; whitespace: words seen less often become <unk> */
+    size_t minimum_count;     /* 1; whitespace and whole_words: words seen less often become <unk> */
     double character_coverage; /* 0.9999; SentencePiece: the share of characters kept */
     size_t sample_lines;      /* 200,000; SentencePiece: lines it is trained on, evenly spaced
                                  over source and target */
+    bool whole_words;         /* false; WordPiece: words alone, no pieces of them */
     bool join_continuation;   /* false; whitespace: decoding joins "wo@@ rd" to "word" */
 } tokenizer_options;
 
@@ -46,8 +49,8 @@ attn_status tokenizer_train(const text_line *source, size_t source_count, const 
 /* Opens the tokenizer of a model folder. */
 attn_status tokenizer_load(const char *folder, tokenizer **loaded);
 
-/* Writes source.spm, target.spm (SentencePiece), vocab.json, tokenizer_config.json
- * and special_tokens_map.json into a folder that exists. */
+/* Writes source.spm, target.spm (SentencePiece), vocab.json or vocab.txt (WordPiece),
+ * tokenizer_config.json and special_tokens_map.json into a folder that exists. */
 attn_status tokenizer_save(const tokenizer *t, const char *folder);
 
 void tokenizer_free(tokenizer *t); /* NULL is allowed */
@@ -81,6 +84,8 @@ bool tokenizer_joins_continuation(const tokenizer *t); /* decoding joins "wo@@ r
 size_t tokenizer_vocabulary_size(const tokenizer *t); /* ids are 0 .. size - 1 */
 int32_t tokenizer_eos(const tokenizer *t);
 int32_t tokenizer_unk(const tokenizer *t);
+int32_t tokenizer_cls(const tokenizer *t);  /* [CLS], [MASK]; -1 but for WordPiece */
+int32_t tokenizer_mask(const tokenizer *t);
 int32_t tokenizer_pad(const tokenizer *t); /* also the first decoder input */
 
 /* The piece as vocab.json has it ("\u2581" marks a word's start), for display: valid

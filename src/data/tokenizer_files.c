@@ -62,22 +62,35 @@ static attn_status load_config(const char *path, tokenizer *t) {
     return status;
 }
 
+/* 1 if a folder holds a WordPiece vocabulary and none of Marian's. */
+static int holds_wordpiece(const char *vocab, const char *vocab_txt, const char *tokenizer_json) {
+    return !file_exists(vocab) && (file_exists(vocab_txt) || file_exists(tokenizer_json));
+}
+
 attn_status tokenizer_load(const char *folder, tokenizer **loaded) {
     *loaded = NULL;
     char *config = file_join(folder, "tokenizer_config.json");
     char *vocab = file_join(folder, "vocab.json");
+    char *vocab_txt = file_join(folder, "vocab.txt");
+    char *tokenizer_json = file_join(folder, "tokenizer.json");
     tokenizer *t = memory_allocate(1, sizeof *t);
-    attn_status status = config && vocab && t ? ATTN_OK : ATTN_ERROR_MEMORY;
-    if (!status)
+    attn_status status = config && vocab && vocab_txt && tokenizer_json && t ? ATTN_OK : ATTN_ERROR_MEMORY;
+    if (!status && holds_wordpiece(vocab, vocab_txt, tokenizer_json)) {
+        t->kind = TOKENIZER_WORDPIECE;
+        status = tokenizer_load_wordpiece(t, config, vocab_txt, tokenizer_json);
+    } else if (!status) {
         status = load_config(config, t);
+        if (!status)
+            status = vocabulary_load(vocab, &t->pieces);
+    }
     if (!status)
-        status = vocabulary_load(vocab, &t->pieces);
-    if (!status)
-        status = tokenizer_finish(t, vocab);
+        status = tokenizer_finish(t, t->kind != TOKENIZER_WORDPIECE ? vocab : file_exists(vocab_txt) ? vocab_txt : tokenizer_json);
     if (!status && t->kind == TOKENIZER_SENTENCEPIECE)
         status = load_sentencepiece(folder, t);
     memory_free(config);
     memory_free(vocab);
+    memory_free(vocab_txt);
+    memory_free(tokenizer_json);
     if (status) {
         tokenizer_free(t);
         return status;
@@ -124,6 +137,8 @@ static attn_status save_config(const tokenizer *t, const char *folder) {
 
 attn_status tokenizer_save(const tokenizer *t, const char *folder) {
     attn_status status = ATTN_OK;
+    if (t->kind == TOKENIZER_WORDPIECE)
+        return tokenizer_save_wordpiece(t, folder);
     for (int side = 0; side < 2 && !status && t->kind == TOKENIZER_SENTENCEPIECE; side++) {
         char *path = file_join(folder, model_names[side]);
         status = path ? file_replace(path, t->side[side].bytes, t->side[side].size) : ATTN_ERROR_MEMORY;

@@ -5,6 +5,7 @@
 #include "data/sentencepiece_shim.h"
 #include "data/tokenizer.h"
 #include "data/vocabulary.h"
+#include "data/wordpiece.h"
 
 typedef struct sentencepiece_file {
     char *bytes; /* the file's content, kept so that it is saved as it came */
@@ -17,11 +18,17 @@ struct tokenizer {
     bool join_continuation;
     vocabulary pieces;
     char **display; /* [pieces.size]; NULL where the piece itself can be shown */
-    int32_t eos, unk, pad;
+    wordpiece_rules rules; /* WordPiece */
+    int32_t eos, unk, pad, cls, mask;
     sentencepiece_file side[2]; /* SentencePiece; the sides of a joint model are equal */
 };
 
-/* Finds </s>, <unk> and <pad> in t->pieces and makes the displayable pieces. */
+/* Finds the special tokens in t->pieces and makes the displayable pieces. */
 attn_status tokenizer_finish(tokenizer *t, const char *name);
+
+/* tokenizer_wordpiece.c: a BERT folder's files, found by their paths, and a folder's made. */
+attn_status tokenizer_load_wordpiece(tokenizer *t, const char *config, const char *vocab_txt,
+                                     const char *tokenizer_json);
+attn_status tokenizer_save_wordpiece(const tokenizer *t, const char *folder);
 
 #endif

@@ -42,6 +42,15 @@ int32_t vocabulary_find(const vocabulary *v, const char *piece, size_t length);
 attn_status vocabulary_count_words(const text_line *const sides[2], const size_t counts[2], size_t minimum_count,
                                    size_t limit, vocabulary *v);
 
+typedef struct counted_word {
+    text_line word; /* bytes NULL: an empty slot */
+    uint64_t count;
+} counted_word;
+
+/* The different words of both sides by falling count (bytes decide between equal counts);
+ * they point into the lines. Release with memory_free. */
+attn_status words_count(const text_line *const sides[2], const size_t counts[2], counted_word **words, size_t *count);
+
 /* The next word at *at or later, moving *at behind it; length 0 at the end. Words
  * are separated by spaces and ASCII control characters. */
 text_line next_word(const char *text, size_t length, size_t *at);

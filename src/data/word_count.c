@@ -6,11 +6,6 @@
 #include "base/memory.h"
 #include "data/vocabulary.h"
 
-typedef struct counted_word {
-    text_line word; /* bytes NULL: an empty slot */
-    uint64_t count;
-} counted_word;
-
 typedef struct word_table {
     counted_word *slots;
     size_t size; /* a power of two */
@@ -87,40 +82,45 @@ static int is_special(text_line word) {
     return 0;
 }
 
-/* Sorts the table's words and keeps those wanted, between the special pieces. */
-static attn_status choose_words(word_table *table, size_t minimum_count, size_t limit, vocabulary *v) {
-    size_t words = 0;
-    for (size_t i = 0; i < table->size; i++) {
-        counted_word w = table->slots[i];
-        if (w.word.bytes && w.count >= minimum_count && !is_special(w.word))
-            table->slots[words++] = w;
+attn_status words_count(const text_line *const sides[2], const size_t counts[2], counted_word **words, size_t *count) {
+    word_table table = {0};
+    attn_status status = table_double(&table);
+    *words = NULL;
+    *count = 0;
+    for (int side = 0; side < 2; side++)
+        for (size_t i = 0; i < counts[side] && !status; i++)
+            status = count_line(&table, sides[side][i]);
+    if (status) {
+        memory_free(table.slots);
+        return status;
     }
-    qsort(table->slots, words, sizeof *table->slots, by_falling_count);
-    if (words > limit - 3)
-        words = limit - 3;
-    text_line *pieces = memory_allocate(words + 3, sizeof *pieces);
-    if (!pieces)
-        return ATTN_ERROR_MEMORY;
-    pieces[0] = (text_line){"</s>", 4};
-    pieces[1] = (text_line){"<unk>", 5};
-    for (size_t i = 0; i < words; i++)
-        pieces[2 + i] = table->slots[i].word;
-    pieces[words + 2] = (text_line){"<pad>", 5};
-    attn_status status = vocabulary_build(pieces, words + 3, v);
-    memory_free(pieces);
-    return status;
+    for (size_t i = 0; i < table.size; i++)
+        if (table.slots[i].word.bytes)
+            table.slots[(*count)++] = table.slots[i];
+    qsort(table.slots, *count, sizeof *table.slots, by_falling_count);
+    *words = table.slots;
+    return ATTN_OK;
 }
 
 attn_status vocabulary_count_words(const text_line *const sides[2], const size_t counts[2], size_t minimum_count,
                                    size_t limit, vocabulary *v) {
     *v = (vocabulary){0};
-    word_table table = {0};
-    attn_status status = table_double(&table);
-    for (int side = 0; side < 2; side++)
-        for (size_t i = 0; i < counts[side] && !status; i++)
-            status = count_line(&table, sides[side][i]);
-    if (!status)
-        status = choose_words(&table, minimum_count, limit, v);
-    memory_free(table.slots);
+    counted_word *words;
+    size_t found, kept = 2;
+    attn_status status = words_count(sides, counts, &words, &found);
+    text_line *pieces = status ? NULL : memory_allocate(found + 3, sizeof *pieces);
+    if (pieces) {
+        pieces[0] = (text_line){"</s>", 4};
+        pieces[1] = (text_line){"<unk>", 5};
+        for (size_t i = 0; i < found && words[i].count >= minimum_count && kept + 1 < limit; i++)
+            if (!is_special(words[i].word))
+                pieces[kept++] = words[i].word;
+        pieces[kept++] = (text_line){"<pad>", 5};
+        status = vocabulary_build(pieces, kept, v);
+    } else if (!status) {
+        status = ATTN_ERROR_MEMORY;
+    }
+    memory_free(pieces);
+    memory_free(words);
     return status;
 }

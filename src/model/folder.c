@@ -113,10 +113,12 @@ attn_status folder_write_config(const char *directory, const model_config *confi
 static const char SHARED[] = "model.shared.weight";
 
 /* Other names under which a file may hold the tied embedding, and the sinusoids,
- * which are computed here. */
+ * which are computed here; BERT's places are counted, its output is its table. */
 static const char *const TIED[] = {"model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight",
                                    "lm_head.weight"};
-static const char *const IGNORED[] = {"model.encoder.embed_positions.weight", "model.decoder.embed_positions.weight"};
+static const char *const IGNORED[] = {"model.encoder.embed_positions.weight", "model.decoder.embed_positions.weight",
+                                      "bert.embeddings.position_ids", "cls.predictions.decoder.weight",
+                                      "cls.predictions.decoder.bias"};
 
 #define LENGTH(array) (sizeof(array) / sizeof *(array))
 

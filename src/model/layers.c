@@ -8,6 +8,7 @@ static attn_status declare_linear(parameters *set, linear_layer *l, int64_t out,
 }
 
 static attn_status declare_norm(parameters *set, layer_norm *n, int64_t width, const char *prefix) {
+    n->epsilon = LAYER_NORM_EPSILON;
     attn_status status = parameters_declare(set, 1, 1, 1, width, &n->gain, "%s.weight", prefix);
     return status ? status : parameters_declare(set, 1, 1, 1, width, &n->bias, "%s.bias", prefix);
 }
@@ -80,7 +81,7 @@ static tensor *linear(tape *t, const linear_layer *l, tensor *x) {
 }
 
 static tensor *residual_norm(tape *t, const layer_norm *n, tensor *x, tensor *f, float dropout) {
-    return op_residual_norm(t, x, f, n->gain, n->bias, LAYER_NORM_EPSILON, dropout);
+    return op_residual_norm(t, x, f, n->gain, n->bias, n->epsilon, dropout);
 }
 
 tensor *project_all(tape *t, const multi_head_attention *a, tensor *x) {

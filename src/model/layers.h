@@ -13,6 +13,7 @@ typedef struct linear_layer {
 
 typedef struct layer_norm {
     parameter gain, bias;
+    float epsilon;
 } layer_norm;
 
 /* Multi-head attention (3.2.2): query, key and value projections lie side by side, so

@@ -6,11 +6,12 @@
 #include "base/cpu.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "model/bert.h"
 #include "model/language_model.h"
 #include "model/transformer.h"
 
 /* By model_type; the first one speaks for those that are unknown. */
-static const network_kind *const KINDS[] = {&transformer_kind, &language_gpt2_kind, &language_llama_kind};
+static const network_kind *const KINDS[] = {&transformer_kind, &language_gpt2_kind, &language_llama_kind, &bert_kind};
 
 element_type network_best_type(void) {
     return cpu_selected() == CPU_AVX512_BF16 ? ELEMENT_BF16 : ELEMENT_F32;
@@ -75,6 +76,9 @@ attn_status network_read_weights(const network *n, const char *directory) {
     folder_tensor *tensors = network_tensors(n->parameters, n->parameters->values);
     attn_status status = tensors ? folder_read_weights(directory, tensors, n->parameters->count) : ATTN_ERROR_MEMORY;
     memory_free(tensors);
+    if (!status && n->kind->was_read) {
+        n->kind->was_read(n->model);
+    }
     parameters_update_copies(n->parameters);
     return status;
 }

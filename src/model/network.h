@@ -35,6 +35,8 @@ typedef struct network_kind {
     network_limits (*limits)(const void *model);
 
     void (*initialize)(void *model, uint64_t seed);
+    /* Puts weights that came from a folder in order; may be NULL. */
+    void (*was_read)(void *model);
     void (*set_dropout)(void *model, double dropout, double attention_dropout);
 
     /* Forward and loss of a batch; with a recording tape the gradients of the loss divided

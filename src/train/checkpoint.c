@@ -70,12 +70,20 @@ static void course_facts(const trainer *t, facts *f) {
     if (o->optimizer == ATTN_OPTIMIZER_ADAMW) {
         fact(f, "course.weight_decay", "%.17g", o->weight_decay);
     }
-    const char *frozen[5];
+    const char *frozen[TRAIN_FROZEN_ROOM];
     if (o->freeze && *o->freeze && !train_options_frozen(o, frozen)) {
-        fact(f, "course.freeze", "%s %s %s %s", frozen[0], frozen[1] ? frozen[1] : "",
-             frozen[1] && frozen[2] ? frozen[2] : "", frozen[1] && frozen[2] && frozen[3] ? frozen[3] : "");
+        char names[200] = "";
+        for (size_t i = 0, used = 0; frozen[i] && used < sizeof names; i++) {
+            used += (size_t)snprintf(names + used, sizeof names - used, "%s ", frozen[i]);
+        }
+        fact(f, "course.freeze", "%s", names);
     } else {
         fact(f, "course.freeze", "nothing");
+    }
+    if (o->task == ATTN_TASK_CLASSIFY) {
+        fact(f, "course.word_dropout", "%.17g", o->word_dropout);
+    } else if (o->task == ATTN_TASK_MASKED) {
+        fact(f, "course.mask_share", "%.17g", o->mask_share);
     }
     fact(f, "course.label_smoothing", "%.17g", o->label_smoothing);
     fact(f, "course.clip", "%.17g", o->clip);

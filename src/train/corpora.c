@@ -16,6 +16,57 @@ int held_out(const trainer *t, size_t i, size_t all, size_t count, size_t taken)
     return (uint64_t)random_below(key, i, (uint32_t)(all - i)) < count - taken;
 }
 
+attn_status trainer_read_pairs(const trainer *t, const char *source, const char *target, const char *tsv, split *s,
+                               const char *what) {
+    text_options options;
+    text_options_defaults(&options);
+    options.invalid = t->options->skip_invalid ? INVALID_SKIP : INVALID_REFUSE;
+    if (!source && !target && !tsv) {
+        return ATTN_OK;
+    }
+    if (tsv && (source || target)) {
+        return fail(ATTN_ERROR_ARGUMENT, "the %s text is given twice: as two files and as a TSV of pairs", what);
+    }
+    if (!tsv && (!source || !target)) {
+        return fail(ATTN_ERROR_ARGUMENT, "the %s text needs both a source and a target file", what);
+    }
+    attn_status status = tsv ? parallel_text_read_tsv(tsv, &options, &s->text)
+                             : parallel_text_read(source, target, &options, &s->text);
+    if (status) {
+        return status;
+    }
+    s->present = 1;
+    trainer_log(t, "%s: %zu pairs%s", what, s->text.pairs, "");
+    if (s->text.blank || s->text.invalid) {
+        trainer_log(t, "%s: left out %zu pairs with an empty side and %zu that are not UTF-8", what, s->text.blank,
+                    s->text.invalid);
+    }
+    return ATTN_OK;
+}
+
+attn_status trainer_hold_out_pairs(trainer *t, size_t count) {
+    parallel_text *all = &t->train.text, *held = &t->valid.text;
+    held->source = memory_allocate(count, sizeof *held->source);
+    held->target = memory_allocate(count, sizeof *held->target);
+    if (!held->source || !held->target) {
+        return ATTN_ERROR_MEMORY;
+    }
+    size_t kept = 0, pairs = all->pairs;
+    for (size_t i = 0; i < pairs; i++) {
+        if (held_out(t, i, pairs, count, held->pairs)) {
+            held->source[held->pairs] = all->source[i];
+            held->target[held->pairs++] = all->target[i];
+        } else {
+            all->source[kept] = all->source[i];
+            all->target[kept++] = all->target[i];
+        }
+    }
+    all->pairs = kept;
+    t->valid.present = 1;
+    trainer_log(t, "validation: %zu pairs held out of the training text", held->pairs);
+    return ATTN_OK;
+}
+
 /* FNV-1a over the ids. */
 static uint64_t hash_ids(uint64_t hash, const int32_t *ids, size_t count) {
     for (size_t i = 0; i < count; i++) {

@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "data/vocabulary.h"
 #include "train/task.h"
 
 static const uint64_t MOST_EPOCHS_COUNTED = 1000;
@@ -55,7 +56,7 @@ static attn_status open_folder(trainer *t, const char *directory, network_purpos
     t->network.kind->set_dropout(t->network.model, o->dropout, o->attention_dropout);
     network_limits limits = t->network.kind->limits(t->network.model);
     size_t pieces = t->tokenizer ? tokenizer_vocabulary_size(t->tokenizer) : 0;
-    if (t->tokenizer && (pieces > (size_t)limits.vocabulary || tokenizer_eos(t->tokenizer) != limits.eos)) {
+    if (t->tokenizer && (pieces > (size_t)limits.vocabulary || (limits.eos != TOKEN_NONE && tokenizer_eos(t->tokenizer) != limits.eos))) {
         return fail(ATTN_ERROR_FORMAT, "%s: the vocabulary (%zu pieces, </s> is %d) is not that of config.json (%d, %d)",
                     directory, pieces, tokenizer_eos(t->tokenizer), limits.vocabulary, limits.eos);
     }
@@ -68,6 +69,9 @@ static attn_status open_folder(trainer *t, const char *directory, network_purpos
 
 static attn_status create_network(trainer *t, int resumes, network_purpose purpose) {
     const attn_train_options *o = t->options;
+    if (o->init && t->task->create_from) {
+        return t->task->create_from(t, resumes ? o->model : o->init, purpose, &t->network);
+    }
     if (o->init) {
         return open_folder(t, resumes ? o->model : o->init, purpose);
     }
@@ -91,7 +95,9 @@ static attn_status make_network(trainer *t, int resumes) {
     status = status ? status : gradient_step_open(&t->network, 0, &t->step);
     if (!status && !resumes) {
         t->network.kind->initialize(t->network.model, o->seed);
-        status = o->init ? network_read_weights(&t->network, o->init) : ATTN_OK;
+        status = !o->init               ? ATTN_OK
+                 : t->task->create_from ? t->task->read_weights(t, o->init)
+                                        : network_read_weights(&t->network, o->init);
     }
     status = status ? status : train_options_frozen(o, t->frozen);
     optimizer_settings settings = {.kind = o->optimizer,
@@ -206,6 +212,10 @@ void trainer_close(trainer *t) {
     gradient_step_free(t->step);
     network_free(&t->network);
     tokenizer_free(t->tokenizer);
+    if (t->labels) {
+        vocabulary_release(t->labels);
+        memory_free(t->labels);
+    }
     split_release(&t->train);
     split_release(&t->valid);
     split_release(&t->test);

@@ -30,6 +30,11 @@ struct task {
     attn_status (*encode)(trainer *t, split *s, const char *what);
     /* An untrained model of the shape that the options say, for the tokenizer. */
     attn_status (*create)(const trainer *t, network_purpose purpose, network *made);
+    /* With --init, where the model that is begun with may have another head: an untrained
+     * model of that folder's shape, and then the weights that fit. Both NULL: the folder's
+     * model as it is. */
+    attn_status (*create_from)(const trainer *t, const char *directory, network_purpose purpose, network *made);
+    attn_status (*read_weights)(trainer *t, const char *directory);
     /* Measures the published weights (trainer_published). full: a validation, with samples
      * and pictures; else the figures that the whole split gives at once. */
     attn_status (*measure)(trainer *t, const split *s, int full, attn_validation *figures, samples *shown);
@@ -42,6 +47,6 @@ const task *task_of(attn_task number);
 attn_status samples_add(samples *s, const char *source, const char *reference, const char *result);
 void samples_release(samples *s);
 
-extern const task task_translate;
+extern const task task_translate, task_classify, task_masked;
 
 #endif

@@ -9,69 +9,16 @@
 
 /* --- the texts -------------------------------------------------------------------- */
 
-static attn_status read_split(const trainer *t, const char *source, const char *target, const char *tsv, split *s,
-                              const char *what) {
-    text_options options;
-    text_options_defaults(&options);
-    options.invalid = t->options->skip_invalid ? INVALID_SKIP : INVALID_REFUSE;
-    if (!source && !target && !tsv) {
-        return ATTN_OK;
-    }
-    if (tsv && (source || target)) {
-        return fail(ATTN_ERROR_ARGUMENT, "the %s text is given twice: as two files and as a TSV of pairs", what);
-    }
-    if (!tsv && (!source || !target)) {
-        return fail(ATTN_ERROR_ARGUMENT, "the %s text needs both a source and a target file", what);
-    }
-    attn_status status = tsv ? parallel_text_read_tsv(tsv, &options, &s->text)
-                             : parallel_text_read(source, target, &options, &s->text);
-    if (status) {
-        return status;
-    }
-    s->present = 1;
-    trainer_log(t, "%s: %zu pairs%s", what, s->text.pairs, "");
-    if (s->text.blank || s->text.invalid) {
-        trainer_log(t, "%s: left out %zu pairs with an empty side and %zu that are not UTF-8", what, s->text.blank,
-                    s->text.invalid);
-    }
-    return ATTN_OK;
-}
-
-/* Moves `count` pairs, drawn by the seed, from the training text to the validation's,
- * each keeping the order that it had. Both go on pointing into the training storage. */
-static attn_status hold_out(trainer *t, size_t count) {
-    parallel_text *all = &t->train.text, *held = &t->valid.text;
-    held->source = memory_allocate(count, sizeof *held->source);
-    held->target = memory_allocate(count, sizeof *held->target);
-    if (!held->source || !held->target) {
-        return ATTN_ERROR_MEMORY;
-    }
-    size_t kept = 0, pairs = all->pairs;
-    for (size_t i = 0; i < pairs; i++) {
-        if (held_out(t, i, pairs, count, held->pairs)) {
-            held->source[held->pairs] = all->source[i];
-            held->target[held->pairs++] = all->target[i];
-        } else {
-            all->source[kept] = all->source[i];
-            all->target[kept++] = all->target[i];
-        }
-    }
-    all->pairs = kept;
-    t->valid.present = 1;
-    trainer_log(t, "validation: %zu pairs held out of the training text", held->pairs);
-    return ATTN_OK;
-}
-
 static attn_status read_texts(trainer *t) {
     const attn_train_options *o = t->options;
     if (!o->corpus && !o->source && !o->target) {
         return fail(ATTN_ERROR_ARGUMENT, "no training text: give a source and a target file, or a TSV of pairs");
     }
-    attn_status status = read_split(t, o->source, o->target, o->corpus, &t->train, "train");
-    status = status ? status : read_split(t, o->valid_source, o->valid_target, o->valid_corpus, &t->valid, "validation");
-    status = status ? status : read_split(t, o->test_source, o->test_target, o->test_corpus, &t->test, "test");
+    attn_status status = trainer_read_pairs(t, o->source, o->target, o->corpus, &t->train, "train");
+    status = status ? status : trainer_read_pairs(t, o->valid_source, o->valid_target, o->valid_corpus, &t->valid, "validation");
+    status = status ? status : trainer_read_pairs(t, o->test_source, o->test_target, o->test_corpus, &t->test, "test");
     size_t count = status || t->valid.present ? 0 : held_out_count(o, t->train.text.pairs);
-    return count > 0 ? hold_out(t, count) : status;
+    return count > 0 ? trainer_hold_out_pairs(t, count) : status;
 }
 
 static attn_status encode(trainer *t, split *s, const char *what) {

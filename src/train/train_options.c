@@ -3,7 +3,7 @@
 
 #include "train/task.h"
 
-enum { FROZEN_ROOM = 5 };
+enum { BEGINNINGS = 3 };
 
 void attn_train_options_defaults(attn_train_options *options) {
     *options = (attn_train_options){.valid_share = 0.01,
@@ -14,6 +14,8 @@ void attn_train_options_defaults(attn_train_options *options) {
                                     .heads = 4,
                                     .feed_forward = 1024,
                                     .dropout = 0.1,
+                                    .word_dropout = 0.1,
+                                    .mask_share = 0.15,
                                     .activation = "relu",
                                     .max_positions = 512,
                                     .rate = 0.002,
@@ -48,12 +50,12 @@ const char *watch_name(attn_watch watch) {
     return NAMES[watch];
 }
 
-attn_status train_options_frozen(const attn_train_options *o, const char *names[5]) {
+attn_status train_options_frozen(const attn_train_options *o, const char *names[TRAIN_FROZEN_ROOM]) {
     static const struct {
-        const char *part, *beginnings[2];
-    } PARTS[] = {{"embeddings", {"model.shared.", "final_logits_bias"}},
-                 {"encoder", {"model.encoder.", NULL}},
-                 {"decoder", {"model.decoder.", NULL}}};
+        const char *part, *beginnings[BEGINNINGS];
+    } PARTS[] = {{"embeddings", {"model.shared.", "final_logits_bias", "bert.embeddings."}},
+                 {"encoder", {"model.encoder.", "bert.encoder."}},
+                 {"decoder", {"model.decoder."}}};
     enum { PART_COUNT = sizeof PARTS / sizeof *PARTS };
     int chosen[PART_COUNT] = {0}, count = 0, parts = 0;
     for (const char *word = o->freeze; word && *word;) {
@@ -117,7 +119,10 @@ static attn_status check_ranges(const attn_train_options *o) {
                   {"minutes", o->max_minutes, 0, 1e7},
                   {"validate-every", (double)o->validate_every, 0, 1e12},
                   {"valid-bleu-lines", o->valid_bleu_lines, 0, 1e9},
-                  {"task", o->task, 0, ATTN_TASK_TRANSLATE},
+                  {"task", o->task, 0, ATTN_TASK_LAST},
+                  {"pooling", o->pooling, 0, ATTN_POOLING_CLS},
+                  {"word-dropout", o->word_dropout, 0, 0.99},
+                  {"mask-share", o->mask_share, 0.01, 0.9},
                   {"architecture", o->architecture, 0, ATTN_ARCHITECTURE_TRANSFORMER},
                   {"schedule", o->schedule, 0, ATTN_SCHEDULE_LINEAR},
                   {"optimizer", o->optimizer, 0, ATTN_OPTIMIZER_SGD},
@@ -170,7 +175,7 @@ static attn_status check_agreement(const attn_train_options *o) {
     if (status) {
         return status;
     }
-    const char *frozen[FROZEN_ROOM];
+    const char *frozen[TRAIN_FROZEN_ROOM];
     return train_options_frozen(o, frozen);
 }
 

@@ -16,6 +16,8 @@
 #include "train/schedule.h"
 #include "train/step.h"
 
+enum { TRAIN_FROZEN_ROOM = 8 }; /* names of frozen parts, and the NULL behind them */
+
 typedef struct task task; /* task.h */
 
 /* One split: its text, which is pairs or lines as the task has it, and its ids. */
@@ -43,11 +45,12 @@ typedef struct trainer {
     const attn_train_options *options;
     const task *task;
     tokenizer *tokenizer;  /* NULL for a task without text */
+    struct vocabulary *labels; /* of a classifier, owned: data/vocabulary.h; else NULL */
     split train, valid, test;
     uint64_t data_hash; /* of the training ids: a resumed run must see the same */
     network network;
     gradient_step *step;
-    const char *frozen[5]; /* the optimizer's settings point here */
+    const char *frozen[TRAIN_FROZEN_ROOM]; /* the optimizer's settings point here */
     optimizer optimizer;
     schedule schedule;
     batcher *batcher;
@@ -69,8 +72,9 @@ typedef struct trainer {
 
 /* Ranges, and what excludes what. */
 attn_status train_options_check(const attn_train_options *options);
-/* Beginnings of the names of the parts in o->freeze, ended by NULL; room for 5. */
-attn_status train_options_frozen(const attn_train_options *options, const char *names[5]);
+/* Beginnings of the names of the parts in o->freeze, ended by NULL; room for
+ * TRAIN_FROZEN_ROOM. */
+attn_status train_options_frozen(const attn_train_options *options, const char *names[TRAIN_FROZEN_ROOM]);
 const char *schedule_name(attn_schedule kind);
 const char *optimizer_name(attn_optimizer kind);
 const char *watch_name(attn_watch watch);
@@ -89,6 +93,12 @@ size_t held_out_count(const attn_train_options *o, size_t all);
 /* 1 if piece i of `all` is one of `count` that the seed draws to be held out; called for
  * i = 0, 1, .. in order, `taken`: how many were so far. */
 int held_out(const trainer *t, size_t i, size_t all, size_t count, size_t taken);
+/* Reads pairs from two files or a TSV into s->text; all NULL: nothing, and not present. */
+attn_status trainer_read_pairs(const trainer *t, const char *source, const char *target, const char *tsv, split *s,
+                               const char *what);
+/* Moves `count` pairs, drawn by the seed, from the training text to the validation's,
+ * each keeping the order that it had. Both go on pointing into the training storage. */
+attn_status trainer_hold_out_pairs(trainer *t, size_t count);
 void split_release(split *s);
 
 /* --- checkpoint.c --- */
