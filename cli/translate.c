@@ -169,6 +169,8 @@ int command_translate(int argc, char **argv) {
                                           "longest translation in tokens (default: what the model allows, at most twice "
                                           "the source and 32 more)")),
         option_int("min-length", &o->min_length, 0, 1 << 20, "N", "shortest translation in tokens, its end counted"),
+        option_double("coverage-penalty", &o->coverage_penalty, 0, 10, "X",
+                      "above 0: a translation that never looked at part of its source scores less (0.2 is usual)"),
         option_double("repetition-penalty", &o->repetition_penalty, 0.1, 10, "X",
                       "above 1: what a translation holds already becomes less likely"),
         option_without_default(option_int("no-repeat-ngram", &o->no_repeat_ngram, 1, 1 << 20, "N",

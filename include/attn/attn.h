@@ -96,6 +96,9 @@ typedef struct attn_translate_options {
     int batch_tokens;      /* 4096; source tokens that a thread translates at once. Changes no
                             * result */
 
+    double coverage_penalty; /* 0; 0 .. 10; beta of Wu et al. (2016): adds beta * sum_i log(min(sum_j p_ij, 1)) to
+                              * the score of a finished hypothesis, p the last layer's cross-attention */
+
     /* Against repeating. As in transformers, the penalty works on logits with beam 1 and in
      * sampling, on log-probabilities in beam search, where it counts in the score. */
     double repetition_penalty; /* 1.0: none; 0.1 .. 10; what was produced before: a negative value

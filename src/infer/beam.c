@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "infer/constraint.h"
+#include "infer/coverage.h"
 #include "infer/sampling.h"
 
 /* One row; in sampling one a sample, all of them empty. */
@@ -25,7 +26,7 @@ attn_status beam_open(beam *b, const search_options *options, const sentence_req
     size_t size = (size_t)options->beam, cells;
     *b = (beam){.size = options->beam, .max_length = max_length, .min_length = options->min_length,
                 .length_penalty = options->length_penalty, .eos = eos,
-                .steering = options->steering, .request = request};
+                .steering = options->steering, .request = request, .source_count = source_count};
     if (!size_multiply(size, (size_t)max_length, &cells)) {
         return fail(ATTN_ERROR_MEMORY, "%d hypotheses of %d tokens are too many", options->beam, max_length);
     }
@@ -44,6 +45,14 @@ attn_status beam_open(beam *b, const search_options *options, const sentence_req
         beam_close(b);
         return ATTN_ERROR_MEMORY;
     }
+    if (options->steering && options->steering->coverage_penalty > 0) {
+        b->coverage = memory_allocate(size * (size_t)source_count, sizeof *b->coverage);
+        b->next_coverage = memory_allocate(size * (size_t)source_count, sizeof *b->next_coverage);
+        if (!b->coverage || !b->next_coverage) {
+            beam_close(b);
+            return ATTN_ERROR_MEMORY;
+        }
+    }
     begin_rows(b, source, source_count);
     return ATTN_OK;
 }
@@ -56,6 +65,8 @@ void beam_close(beam *b) {
     memory_free(b->next_places);
     memory_free(b->token_log_probabilities);
     memory_free(b->next_token_log_probabilities);
+    memory_free(b->coverage);
+    memory_free(b->next_coverage);
     memory_free(b->states);
     memory_free(b->next_states);
     hypothesis_list_release(&b->finished);
@@ -97,6 +108,10 @@ static attn_status end_hypothesis(const beam *b, candidate c, hypothesis *made) 
     }
     h.token_log_probabilities[b->length] = c.token_log_probability;
     h.log_probability += (double)c.token_log_probability;
+    if (b->coverage) {
+        h.score += b->steering->coverage_penalty *
+                   coverage_of(b->coverage + (int64_t)c.row * (b->source_count - 1), b->source_count - 1);
+    }
     if (beam_is_constrained(b)) {
         h.missing = constraint_missing(&b->request->required, b->states[c.row].met, h.ids, h.count);
     }
@@ -144,6 +159,10 @@ static void go_on(beam *b, candidate c, int to, double *next_log_probability) {
            (size_t)b->length * sizeof *b->token_log_probabilities);
     b->next_ids[to_row + b->length] = c.token;
     b->next_token_log_probabilities[to_row + b->length] = c.token_log_probability;
+    if (b->coverage) {
+        int64_t count = b->source_count - 1;
+        memcpy(b->next_coverage + to * count, b->coverage + c.row * count, (size_t)count * sizeof *b->coverage);
+    }
     b->next_states[to] = b->states[c.row];
     if (beam_is_constrained(b)) {
         b->next_states[to].met =
@@ -158,6 +177,7 @@ static void take_next_rows(beam *b) {
     SWAP(int32_t, b->ids, b->next_ids);
     SWAP(int32_t, b->places, b->next_places);
     SWAP(float, b->token_log_probabilities, b->next_token_log_probabilities);
+    SWAP(float, b->coverage, b->next_coverage);
     SWAP(row_state, b->states, b->next_states);
 }
 
@@ -175,6 +195,15 @@ static int none_is_better(const beam *b) {
         best = b->log_probability[i] > best ? b->log_probability[i] : best;
     }
     return score_of(b, best, b->length) <= b->finished.items[b->finished.count - 1].score;
+}
+
+void beam_add_coverage(beam *b, const float *weights, int64_t stride) {
+    int64_t count = b->source_count - 1;
+    for (int k = 0; k < b->alive && b->coverage; k++) {
+        for (int64_t i = 0; i < count; i++) {
+            b->coverage[k * count + i] += weights[k * stride + i];
+        }
+    }
 }
 
 attn_status beam_advance(beam *b, const candidate *candidates, int count) {

@@ -40,7 +40,10 @@ typedef struct beam {
     int32_t *places;         /* [size, max_length]: their cache's places, kept in step with ids */
     float *token_log_probabilities; /* [size, max_length], in step with ids: the model's */
     row_state *states;       /* [size] */
+    float *coverage;         /* [size, source_count - 1]: attention so far, or NULL */
+    int32_t source_count;    /* </s> counted */
     int32_t *next_ids, *next_places;
+    float *next_coverage;
     float *next_token_log_probabilities;
     row_state *next_states;
     const steering *steering;        /* NULL: none */
@@ -77,6 +80,9 @@ static inline int beam_is_constrained(const beam *b) {
 
 /* The candidates that a row may have: those, and in constrained search each phrase's next token. */
 enum { MOST_ROW_CANDIDATES = 2 * 64 + MOST_PHRASES };
+
+/* Adds this step's attention to the source: row k's is weights[k * stride]. */
+void beam_add_coverage(beam *b, const float *weights, int64_t stride);
 
 /* Goes one token on. Candidates are in candidate_precedes' order, or in constraint_order's. */
 attn_status beam_advance(beam *b, const candidate *candidates, int count);

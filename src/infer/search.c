@@ -225,8 +225,12 @@ static attn_status gather_step(worker *w, step_input *in) {
             memcpy(cross_table + row * cross_stride, sentence->cross_places, (size_t)sentence->length * sizeof *cross_table);
         }
     }
-    *in = (step_input){rows, ids, positions, places, {self_table, self_stride, lengths},
-                       {cross_table, cross_stride, cross_lengths}};
+    *in = (step_input){.rows = rows, .ids = ids, .positions = positions, .places = places,
+                       .self = {self_table, self_stride, lengths}, .cross = {cross_table, cross_stride, cross_lengths}};
+    if (w->options->steering && w->options->steering->coverage_penalty > 0) {
+        in->cross_weights = tape_memory(t, rows * cross_stride, sizeof *in->cross_weights);
+        return t->status;
+    }
     return ATTN_OK;
 }
 
@@ -294,6 +298,14 @@ static attn_status advance(worker *w, const candidate *list, int wanted, const i
     return status;
 }
 
+static void add_coverage(worker *w, const step_input *in) {
+    const float *weights = in->cross_weights;
+    for (size_t i = 0; i < w->alive_count; i++) {
+        beam_add_coverage(&w->alive[i].beam, weights, in->cross.stride);
+        weights += w->alive[i].beam.alive * in->cross.stride;
+    }
+}
+
 static attn_status step(worker *w) {
     step_input in;
     tape_reset(w->t);
@@ -305,6 +317,9 @@ static attn_status step(worker *w) {
     candidate *list = tape_memory(w->t, in.rows * wanted, sizeof *list);
     int *counts = tape_memory(w->t, in.rows, sizeof *counts);
     tensor *x = decoder_step(w->t, w->model, &in, &w->self, &w->cross);
+    if (x && in.cross_weights) {
+        add_coverage(w, &in);
+    }
     status = x ? find_candidates(w, x, in.rows, list, wanted, counts) : w->t->status;
     return status ? status : advance(w, list, wanted, counts);
 }

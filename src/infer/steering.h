@@ -43,6 +43,7 @@ typedef struct sentence_request {
 typedef struct steering {
     double repetition_penalty; /* 1; above 0 (repetition.h) */
     int no_repeat_ngram;       /* 0: none; tokens of an n-gram that must not come twice */
+    double coverage_penalty;   /* 0; 0 or above (coverage.h) */
     sampling_options sampling;
     const struct forbidden_words *forbidden; /* NULL: none (forbidden.h) */
     const sentence_request *requests; /* [sentences], or NULL */

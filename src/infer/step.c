@@ -4,6 +4,7 @@
 #include "infer/step.h"
 
 #include <attn/attention.h>
+#include <math.h>
 
 /* Rounded up to three leading bits: the products cut rows into powers of two. */
 int64_t step_padded_rows(int64_t rows) {
@@ -79,6 +80,35 @@ static void store(const tensor *x, int64_t from, int64_t rows, const int32_t *pl
     }
 }
 
+/* The weights of the attention that attend() computes, mean over heads. */
+static void write_weights(const multi_head_attention *a, const tensor *q, const step_input *in, const cache *c, int layer) {
+    int64_t d = a->width / a->heads, stride = in->cross.stride;
+    float scale = 1.0f / sqrtf((float)d);
+    for (int64_t r = 0; r < in->rows; r++) {
+        const int32_t *places = in->cross.table + r * stride;
+        float *weights = in->cross_weights + r * stride;
+        int32_t count = in->cross.lengths[r];
+        memset(weights, 0, (size_t)count * sizeof *weights);
+        for (int64_t head = 0; head < a->heads; head++) {
+            const float *query = (const float *)tensor_row(q, r) + head * d;
+            double sum = 0, most = -INFINITY;
+            for (int pass = 0; pass < 3; pass++) { /* the largest score, the sum, the weights: nothing is kept */
+                for (int32_t i = 0; i < count; i++) {
+                    const float *key = cache_row(c, layer, places[i]) + head * d;
+                    float score = 0;
+                    for (int64_t j = 0; j < d; j++) {
+                        score += query[j] * key[j];
+                    }
+                    double scaled = (double)(score * scale);
+                    most = pass == 0 && scaled > most ? scaled : most;
+                    sum += pass == 1 ? exp(scaled - most) : 0;
+                    weights[i] += pass == 2 ? (float)(exp(scaled - most) / sum / (double)a->heads) : 0;
+                }
+            }
+        }
+    }
+}
+
 tensor *decoder_step(tape *t, const transformer *model, const step_input *in, cache *self, const cache *cross) {
     tensor *x = embed_rows(t, model, in);
     for (int i = 0; i < model->config.decoder_layers && x; i++) {
@@ -90,6 +120,9 @@ tensor *decoder_step(tape *t, const transformer *model, const step_input *in, ca
         tensor *attended = attend(t, &layer->self_attention, projected, in->rows, in->self, self, i);
         x = norm(t, &layer->self_attention_norm, x, linear(t, &layer->self_attention.output, attended));
         tensor *queries = linear(t, &layer->cross_attention.query, x);
+        if (queries && in->cross_weights && i == model->config.decoder_layers - 1) {
+            write_weights(&layer->cross_attention, queries, in, cross, i);
+        }
         tensor *crossed = attend(t, &layer->cross_attention, queries, in->rows, in->cross, cross, i);
         x = norm(t, &layer->cross_attention_norm, x, linear(t, &layer->cross_attention.output, crossed));
         x = norm(t, &layer->final_norm, x, feed_forward_forward(t, &layer->feed_forward, x, 0));

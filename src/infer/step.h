@@ -22,6 +22,8 @@ typedef struct step_input {
     const int32_t *places;    /* [rows]: where the token's keys and values go */
     row_places self;          /* the new place is the last one of each list */
     row_places cross;
+    float *cross_weights; /* NULL, or [rows, cross.stride]: receives the last layer's cross-attention, the
+                           * mean of its heads; cells behind a row's length stay as they are */
 } step_input;
 
 /* [at least rows, width]: what the embedding turns into logits. On the tape's arena. */

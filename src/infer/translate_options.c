@@ -32,6 +32,7 @@ static attn_status check_ranges(const attn_translate_options *o) {
     status = status ? status
                     : check_whole("min_length", o->min_length, 0, o->max_length > 0 ? o->max_length : INT32_MAX);
     status = status ? status : check_whole("batch_tokens", o->batch_tokens, 1, INT32_MAX);
+    status = status ? status : check_number("coverage_penalty", o->coverage_penalty, 0, 10);
     status = status ? status : check_number("repetition_penalty", o->repetition_penalty, 0.1, 10);
     status = status ? status : check_whole("no_repeat_ngram", o->no_repeat_ngram, 0, INT32_MAX);
     status = status ? status : check_number("temperature", o->temperature, 0.01, 100);
@@ -52,9 +53,10 @@ attn_status prepare_search(const attn_translate_options *o, prepared_search *out
     }
     out->steering = (steering){
         .repetition_penalty = o->repetition_penalty, .no_repeat_ngram = o->no_repeat_ngram,
+        .coverage_penalty = o->coverage_penalty,
         .sampling = {.on = o->sample != 0, .temperature = o->temperature, .top_k = o->top_k, .top_p = o->top_p,
                      .seed = o->seed}};
-    int steered = o->repetition_penalty != 1 || o->no_repeat_ngram > 0 || o->sample;
+    int steered = o->coverage_penalty > 0 || o->repetition_penalty != 1 || o->no_repeat_ngram > 0 || o->sample;
     out->options = (search_options){.beam = o->sample ? o->n_best : o->beam, .length_penalty = o->length_penalty,
                                     .max_length = o->max_length, .min_length = o->min_length, .batch_tokens = o->batch_tokens,
                                     .steering = steered ? &out->steering : NULL};

@@ -129,6 +129,9 @@ expect 2 '--top-k is "0"' "$attn" translate --model m --sample --top-k 0
 expect 2 '--top-k is of use with --sample alone' "$attn" translate --model m --top-k 3
 expect 2 '--beam and --sample exclude' "$attn" translate --model m --sample --beam 3
 expect 2 '--repetition-penalty is "0"' "$attn" translate --model m --repetition-penalty 0
+expect 2 "--coverage-penalty is \"-1\"" "$attn" translate --model m --coverage-penalty -1
+head -30 some.txt | "$attn" translate --model m --coverage-penalty 0.2 >out || wrong "--coverage-penalty"
+[ "$(wc -l <out)" -eq 30 ] || wrong "--coverage-penalty loses lines"
 
 [ $failures -eq 0 ] && echo "all is well"
 exit $((failures > 0))

@@ -262,6 +262,41 @@ static void alignments_are_the_weights_that_explain_shows(void **state) {
     attn_model_free(model);
 }
 
+/* Against the formula, from the alignments of a pass without cache. */
+static void the_coverage_penalty_is_what_the_attention_says(void **state) {
+    (void)state;
+    const char *texts[] = {"Hello world.", "A second sentence, a little longer."};
+    attn_translate_options options;
+    attn_translate_options_defaults(&options);
+    options.alignment = 1;
+    options.beam = options.n_best = 5;
+    options.coverage_penalty = 0.7;
+    attn_model *model = load();
+    attn_translation *result;
+    assert_int_equal(attn_translate(model, texts, 2, &options, &result), ATTN_OK);
+    for (size_t i = 0; i < 2; i++) {
+        double before = INFINITY;
+        for (int rank = 0; rank < 5; rank++) {
+            const float *weights = attn_translation_alignment(result, i, rank);
+            size_t queries = attn_translation_tokens(result, i, rank), keys = attn_translation_source_length(result, i);
+            double expected = attn_translation_log_probability(result, i, rank) / (double)queries, found;
+            for (size_t k = 0; k + 1 < keys; k++) {
+                double sum = 0;
+                for (size_t q = 0; q < queries; q++) {
+                    sum += (double)weights[q * keys + k];
+                }
+                expected += 0.7 * log(sum < 1 ? sum : 1);
+            }
+            found = attn_translation_score(result, i, rank);
+            assert_true(fabs(found - expected) < 1e-4);
+            assert_true(found <= before);
+            before = found;
+        }
+    }
+    attn_translation_free(result);
+    attn_model_free(model);
+}
+
 static void unknown_words_are_replaced_by_what_they_looked_at(void **state) {
     (void)state;
     const char *text = "Hello \xE2\x98\x83 world.", *prefix = "\xE2\x98\x83";
@@ -485,6 +520,7 @@ int main(void) {
         cmocka_unit_test(several_threads_share_a_model),
         cmocka_unit_test(a_model_from_memory_translates_like_the_folder),
         cmocka_unit_test(alignments_are_the_weights_that_explain_shows),
+        cmocka_unit_test(the_coverage_penalty_is_what_the_attention_says),
         cmocka_unit_test(unknown_words_are_replaced_by_what_they_looked_at),
         cmocka_unit_test(options_outside_their_range_are_refused),
         cmocka_unit_test(a_folder_that_is_no_model_is_refused_with_a_sentence),
