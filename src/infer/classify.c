@@ -21,7 +21,7 @@ void classifier_free(classifier *c) {
     }
 }
 
-static attn_status pack(classifier *c, gemm_context *context) {
+static attn_status pack(classifier *c) {
     const bert *m = c->model;
     attn_status status = c->packed ? ATTN_OK : ATTN_ERROR_MEMORY;
     for (int i = 0; i < m->config.layers && !status; i++) {
@@ -30,11 +30,11 @@ static attn_status pack(classifier *c, gemm_context *context) {
                                      layer->self_attention.output.weight, layer->feed_forward.inner.weight,
                                      layer->feed_forward.outer.weight};
         for (int k = 0; k < 4 && !status; k++) {
-            status = packed_parameters_add(c->packed, context, &c->view, weights[k]);
+            status = packed_parameters_add(c->packed, PRODUCT_F32, &c->view, weights[k]);
         }
     }
-    status = status ? status : packed_parameters_add(c->packed, context, &c->view, m->pooler.weight);
-    return status ? status : packed_parameters_add(c->packed, context, &c->view, m->classifier.weight);
+    status = status ? status : packed_parameters_add(c->packed, PRODUCT_F32, &c->view, m->pooler.weight);
+    return status ? status : packed_parameters_add(c->packed, PRODUCT_F32, &c->view, m->classifier.weight);
 }
 
 attn_status classifier_new(const bert *model, const parameters *view, classifier **made) {
@@ -46,12 +46,7 @@ attn_status classifier_new(const bert *model, const parameters *view, classifier
     *c = (classifier){.model = model, .view = *view, .packed = packed_parameters_new()};
     c->view.copies = NULL;
     c->view.gradients = NULL;
-    tape t;
-    attn_status status = tape_open(&t, &c->view);
-    if (!status) {
-        status = pack(c, t.gemm);
-        tape_close(&t);
-    }
+    attn_status status = pack(c);
     if (status) {
         classifier_free(c);
         return status;
