@@ -444,6 +444,8 @@ static void backward_task(const work_plan *plan, const work_task *task, void *co
         if (!linear_backward(plan, task, a, scratch)) {
             reference_backward(plan, task, a, NULL, scratch);
         }
+    } else if (plan->tile && short_fits(plan, task) && short_run(plan, task, a, 1, scratch)) {
+        /* done */
     } else if (plan->tile) {
         lay_out(plan, scratch, &s);
         if (task_is_short(task) && task->kv_head == 0) {
@@ -489,7 +491,8 @@ static size_t backward_scratch_size(const work_plan *plan) {
     if (plan->tile && plan->problem->score == ATTN_SCORE_LINEAR) {
         size = linear_scratch_size(plan);
     }
-    size_t reference = reference_scratch(plan);
+    const size_t reference = reference_scratch(plan), least = short_scratch_size(plan);
+    size = size > least ? size : least;
     return size > reference ? size : reference;
 }
 

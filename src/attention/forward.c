@@ -192,6 +192,9 @@ static void finish(const work_plan *plan, const work_task *task, const attention
 static void forward_task(const work_plan *plan, const work_task *task, void *context, void *scratch) {
     const attention_arrays *a = context;
     forward_scratch s;
+    if (short_fits(plan, task) && short_run(plan, task, a, 0, scratch)) {
+        return;
+    }
     lay_out(plan, scratch, &s);
     if (task_is_short(task) && task->kv_head == 0) {
         touch_queries(plan, task, a->q, plan->problem->q, plan->problem->d, 0);
@@ -230,7 +233,8 @@ static size_t forward_scratch_size(const work_plan *plan) {
     if (plan->tile && plan->problem->score == ATTN_SCORE_LINEAR) {
         return linear_scratch_size(plan);
     }
-    return plan->tile ? lay_out(plan, NULL, &s) : 64;
+    const size_t size = plan->tile ? lay_out(plan, NULL, &s) : 64, least = short_scratch_size(plan);
+    return size > least ? size : least;
 }
 
 size_t forward_workspace(const work_plan *plan) {

@@ -18,6 +18,7 @@
 #include <attn/attention.h>
 
 #include "attention/dropout.h"
+#include "attention/short.h"
 
 enum { TILE_ROWS = 6 };
 
@@ -130,6 +131,11 @@ typedef struct tile_kernels {
     /* Weights from finished log-sum-exps, dropout not applied, into `scores`. */
     void (*weights)(const row_tile *tiles, int tiles_count, const score_row *rows,
                     const score_rule *rule, float *scores, int64_t ld, const float *log_sum_exp);
+
+    /* A whole head of a short sequence. 0 if something is not finite that a query may not
+     * see: nothing has been written then. */
+    int (*short_forward)(const short_head *h);
+    int (*short_backward)(const short_head *h);
 
     /* Decoding: scores [heads * rows][ld] of queries [heads * rows][ldq], padded with zeros,
      * against a block of keys: whole vectors are written, what stands behind the keys means

@@ -50,19 +50,22 @@ static int load_f32(const void *const *source, int count, int width, float *rows
 }
 
 static int load_bf16(const void *const *source, int count, int width, float *rows, int64_t ld) {
+    const int whole = round_down(width);
     vec test = {0};
     for (int r = 0; r < count; r++) {
         const uint16_t *from = source[r];
         float *to = rows + r * ld;
-        for (int c = 0; c < width; c++) {
-            uint32_t bits = (uint32_t)from[c] << 16;
-            memcpy(to + c, &bits, sizeof bits);
+        for (int c = 0; c < whole; c += VECTOR) {
+            const vec x = vec_load_bf16(from + c);
+            test += x * 0.0f;
+            vec_store(to + c, x);
         }
-        for (int c = width; c < round_up(width); c++) {
-            to[c] = 0.0f;
-        }
-        for (int c = 0; c < width; c += VECTOR) {
-            test += vec_load(to + c) * 0.0f;
+        if (whole < width) {
+            uint16_t last[VECTOR] = {0};
+            memcpy(last, from + whole, (size_t)(width - whole) * sizeof *last);
+            const vec x = vec_load_bf16(last);
+            test += x * 0.0f;
+            vec_store(to + whole, x);
         }
     }
     return vec_sum(test) == 0.0f;
@@ -79,15 +82,16 @@ static void store_f32(const float *row, float factor, int width, void *target) {
     }
 }
 
-/* To the nearest bf16, ties to even; a quiet not-a-number stays one. */
 static void store_bf16(const float *row, float factor, int width, void *target) {
     uint16_t *to = target;
-    for (int c = 0; c < width; c++) {
-        float x = row[c] * factor;
-        uint32_t bits;
-        memcpy(&bits, &x, sizeof bits);
-        uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-        to[c] = (uint16_t)(x != x ? (bits >> 16) | 0x40u : rounded);
+    int c = 0;
+    for (; c + VECTOR <= width; c += VECTOR) {
+        vec_store_bf16(to + c, vec_load(row + c) * factor);
+    }
+    if (c < width) {
+        uint16_t last[VECTOR];
+        vec_store_bf16(last, vec_load(row + c) * factor);
+        memcpy(to + c, last, (size_t)(width - c) * sizeof *to);
     }
 }
 
@@ -186,13 +190,15 @@ INLINE vec multiply_add(vec sum, vec left, vec right, const int pairs) {
     return sum + left * right;
 }
 
+enum { TILE_MOST_ROWS = 14 }; /* of any tile; tiles of PANEL columns have up to TILE_ROWS */
+
 /* c (+)= a b for a tile of `rows` x `vectors`, both constants where this is called, so
  * that the accumulators are registers. */
 INLINE void multiply_tile(const int rows, const int vectors, int depth, const float *a,
                           int64_t row_stride, int64_t k_stride, const float *b, int64_t ldb,
                           float *c, int64_t ldc, const int add, const int pairs) {
-    vec sum[TILE_ROWS][PANEL_VECTORS];
-#pragma GCC unroll 6
+    vec sum[TILE_MOST_ROWS][PANEL_VECTORS];
+#pragma GCC unroll 14
     for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++) {
@@ -205,7 +211,7 @@ INLINE void multiply_tile(const int rows, const int vectors, int depth, const fl
         for (int v = 0; v < vectors; v++) {
             right[v] = vec_load(b + v * VECTOR);
         }
-#pragma GCC unroll 6
+#pragma GCC unroll 14
         for (int r = 0; r < rows; r++) {
             vec left = vec_set(a[r * row_stride]);
 #pragma GCC unroll 4
@@ -216,7 +222,7 @@ INLINE void multiply_tile(const int rows, const int vectors, int depth, const fl
         a += k_stride;
         b += ldb;
     }
-#pragma GCC unroll 6
+#pragma GCC unroll 14
     for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++) {
@@ -660,6 +666,7 @@ static void weights(const row_tile *tiles, int tiles_count, const score_row *row
 }
 
 #include "attention/tile_cache.h"
+#include "attention/tile_short.h"
 
 /* --- additive scores ------------------------------------------------------------------- */
 
@@ -709,7 +716,8 @@ static void additive_gradient(const row_tile *tiles, int tiles_count, const floa
         PAIR_KERNELS.name = label, .vector = VECTOR, .panel = PANEL, .load_f32 = load_f32,                  \
         .load_bf16 = load_bf16, .transpose = transpose, .product_columns = product_columns,     \
         .product_terms = product_terms, .softmax = softmax, .gradient = gradient,               \
-        .weights = weights, .cache_scores = cache_scores, .cache_values = cache_values,         \
+        .weights = weights, .short_forward = short_forward,                                       \
+        .short_backward = short_backward, .cache_scores = cache_scores, .cache_values = cache_values,         \
         .additive_scores = additive_scores, .additive_gradient = additive_gradient,             \
         .dot = dot, .store_f32 = store_f32, .store_bf16 = store_bf16        \
     }

@@ -180,6 +180,20 @@ INLINE vec vec_load_bf16(const uint16_t *p) {
 #endif
 }
 
+/* To the nearest bf16, ties to even; a quiet not-a-number stays one. */
+INLINE void vec_store_bf16(uint16_t *p, vec v) {
+    const uvec bits = (uvec)v;
+    const uvec rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    const uvec chosen = (uvec)vec_select(v != v, (vec)((bits >> 16) | 0x40u), (vec)rounded);
+#if VECTOR == 16
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16((__m512i)chosen));
+#else
+    for (int i = 0; i < VECTOR; i++) {
+        p[i] = (uint16_t)chosen[i];
+    }
+#endif
+}
+
 INLINE vec vec_load_i8(const int8_t *p) {
 #if VECTOR == 16
     return (vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));

@@ -69,6 +69,8 @@ const attention_case attention_speed_cases[] = {
     {.name = "64x8x32", SHAPE(64, 32, 32, 8, 8, 64, 64)},
     {.name = "1x16/4x2048-causal", SHAPE(1, 2048, 2048, 16, 4, 128, 128), TOP_LEFT},
     {.name = "16x8x33x97", SHAPE(16, 33, 97, 8, 8, 80, 80)},
+    {.name = "150x4x13-packed-dropout", SHAPE(150, 26, 26, 4, 4, 32, 32), .packed = 1, .dropout = 0.1f,
+     .layout = CASE_FUSED},
     {.name = "300x4x20-packed-dropout", SHAPE(300, 26, 26, 4, 4, 32, 32), .packed = 1, .dropout = 0.1f,
      .layout = CASE_FUSED},
     {.name = "300x4x20-packed-causal", SHAPE(300, 26, 26, 4, 4, 32, 32), .packed = 1, TOP_LEFT, .layout = CASE_FUSED},
