@@ -8,7 +8,8 @@
 static const command_usage USAGE = {
     "evaluate", "--model DIR --source FILE --target FILE [OPTION]...",
     "Measures a model on pairs of sentences: loss and token accuracy of the references,\n"
-    "BLEU and chrF2 of the model's own translations, as sacreBLEU computes them.",
+    "BLEU and chrF2 of the model's own translations, as sacreBLEU computes them. Of a\n"
+    "classifier: loss, accuracy, each label's precision, recall and F1, and the confusion.",
     "Pairs with an empty side are left out. Loss is the cross-entropy in nats a target token."};
 
 static void print_warning(void *context, size_t line, const char *sentence) {
@@ -29,6 +30,39 @@ static void print_evaluation(const attn_evaluation *e, const attn_evaluate_optio
     }
 }
 
+static void print_share(double share) {
+    (void)(isnan(share) ? printf("        -") : printf("   %.4f", share));
+}
+
+static void print_classes(const attn_class_evaluation *e) {
+    (void)printf("texts %zu\nloss %.4f\naccuracy %.4f\nmacro F1 %.4f\n\n", e->texts, e->loss, e->accuracy, e->macro_f1);
+    (void)printf("precision   recall       F1    texts  label\n");
+    for (size_t k = 0; k < e->labels; k++) {
+        const attn_label_figures *f = &e->figures[k];
+        print_share(f->precision);
+        print_share(f->recall);
+        print_share(f->f1);
+        (void)printf(" %8zu  %s\n", f->there, f->label);
+    }
+    (void)printf("\nconfusion: a row for each label, a column for what it was called, in the order above\n");
+    for (size_t k = 0; k < e->labels; k++) {
+        for (size_t j = 0; j < e->labels; j++) {
+            (void)printf("%s%6zu", j ? " " : "", e->confusion[k * e->labels + j]);
+        }
+        (void)printf("  %s\n", e->figures[k].label);
+    }
+}
+
+static int evaluate_classes(const attn_model *model, const char *corpus, int skip_invalid) {
+    attn_class_evaluation *e;
+    if (attn_evaluate_classes(model, corpus, skip_invalid, &e)) {
+        return command_failed(&USAGE);
+    }
+    print_classes(e);
+    attn_class_evaluation_free(e);
+    return fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
+}
+
 int command_evaluate(int argc, char **argv) {
     static const char *const TOKENIZERS[] = {"13a", "none", "zh", NULL};
     const char *folder = NULL, *source = NULL, *target = NULL, *corpus = NULL;
@@ -42,7 +76,7 @@ int command_evaluate(int argc, char **argv) {
                       "of matrix products; auto: int8 for a model of attn quantize, else f32"),
         option_string("source", &source, "FILE", "source sentences, one a line"),
         option_string("target", &target, "FILE", "their reference translations"),
-        option_string("corpus", &corpus, "FILE", "both in one: source, a tab, target"),
+        option_string("corpus", &corpus, "FILE", "both in one: source, a tab, target; of a classifier: label, a tab, text"),
         option_choice("bleu", &tokenizer, TOKENIZERS, "how BLEU cuts words; none for text already split"),
         option_flag("no-translation", &o.skip_translation, "loss and accuracy alone"),
         option_flag("skip-invalid", &o.skip_invalid, "leave out pairs that are not UTF-8 instead of failing"),
@@ -73,6 +107,12 @@ int command_evaluate(int argc, char **argv) {
     attn_evaluation e;
     if (attn_model_load_as(folder, (attn_compute)compute, &model)) {
         return command_failed(&USAGE);
+    }
+    if (attn_model_labels(model) > 0) {
+        int result = corpus ? evaluate_classes(model, corpus, o.skip_invalid)
+                            : usage_error(&USAGE, "the model is a classifier: --corpus FILE of label, a tab, text was expected");
+        attn_model_free(model);
+        return result;
     }
     attn_status status = attn_evaluate(model, corpus ? corpus : source, target, &o, &e);
     attn_model_free(model);

@@ -13,10 +13,11 @@ typedef struct command {
 } command;
 
 static const command COMMANDS[] = {
-    {"train", command_train, "make a translator from two files of sentences"},
+    {"train", command_train, "make a translator, a classifier, or a model of hidden words"},
     {"quantize", command_quantize, "a translator with int8 weights"},
     {"average", command_average, "the mean of several models' weights, as one model"},
     {"translate", command_translate, "translate standard input, line by line"},
+    {"classify", command_classify, "name each line's class: label, probability, each word's weight"},
     {"evaluate", command_evaluate, "loss, accuracy, BLEU and chrF of a model on files of pairs"},
     {"score", command_score, "how likely a model finds given translations"},
     {"explain", command_explain, "show where a translation looked: every layer, every head"},

@@ -227,6 +227,55 @@ typedef struct attn_evaluation {
 ATTN_PUBLIC attn_status attn_evaluate(const attn_model *model, const char *source, const char *target,
                                       const attn_evaluate_options *options, attn_evaluation *evaluation);
 
+/* --- classifying --------------------------------------------------------------- */
+
+/* A classifier's labels; 0 for a model of another kind. Names live as long as the model;
+ * NULL for an index out of range. */
+ATTN_PUBLIC size_t attn_model_labels(const attn_model *model);
+ATTN_PUBLIC const char *attn_model_label(const attn_model *model, size_t label);
+
+typedef struct attn_classification attn_classification;
+
+/* Probabilities of every label for `count` texts, and each token's weight. Invalid UTF-8 is
+ * read as U+FFFD, a text longer than the model's positions is cut, and an empty one gets
+ * the label of [CLS] [SEP]; `warn` (may be NULL) is told, line counting from 1. A text's
+ * figures do not depend on its company. ATTN_ERROR_UNSUPPORTED: the model is no classifier. */
+ATTN_PUBLIC attn_status attn_classify(const attn_model *model, const char *const *texts, size_t count,
+                                      void (*warn)(void *context, size_t line, const char *sentence), void *context,
+                                      attn_classification **classification);
+ATTN_PUBLIC void attn_classification_free(attn_classification *classification); /* NULL is allowed */
+
+/* The likeliest label of text i, the first of equals; and any label's probability. */
+ATTN_PUBLIC size_t attn_classification_best(const attn_classification *classification, size_t i);
+ATTN_PUBLIC double attn_classification_probability(const attn_classification *classification, size_t i, size_t label);
+
+/* The tokens of text i, [CLS] and [SEP] included, and what share of the pooling's attention
+ * each had (with the pooling of [CLS]: of what [CLS] attends to in the last layer, the mean
+ * of its heads). The shares sum to 1. They say where the model looked, which is not yet why
+ * it decided so (Jain & Wallace 2019): attn_explain_label sets gradients beside them. */
+ATTN_PUBLIC size_t attn_classification_tokens(const attn_classification *classification, size_t i);
+ATTN_PUBLIC const char *attn_classification_token(const attn_classification *classification, size_t i, size_t token);
+ATTN_PUBLIC double attn_classification_weight(const attn_classification *classification, size_t i, size_t token);
+
+typedef struct attn_label_figures {
+    const char *label; /* lives as long as the model */
+    size_t there, given, right; /* texts of this label; called so; both */
+    double precision, recall, f1; /* NAN where nothing can be divided by */
+} attn_label_figures;
+
+typedef struct attn_class_evaluation {
+    size_t texts, labels;
+    double loss;               /* mean cross-entropy a text, nats */
+    double accuracy, macro_f1; /* macro: the mean over labels that are there or given */
+    attn_label_figures *figures; /* [labels] */
+    size_t *confusion;           /* [labels, labels]: texts of label `row` called `column` */
+} attn_class_evaluation;
+
+/* On a TSV of label and text. A label that the model lacks is refused with its name. */
+ATTN_PUBLIC attn_status attn_evaluate_classes(const attn_model *model, const char *corpus, int skip_invalid,
+                                              attn_class_evaluation **evaluation);
+ATTN_PUBLIC void attn_class_evaluation_free(attn_class_evaluation *evaluation); /* NULL is allowed */
+
 /* --- explaining ---------------------------------------------------------------- */
 
 typedef struct attn_explanation attn_explanation;

@@ -34,10 +34,14 @@ static attn_status take_weights(void *context, const char *part, int64_t sequenc
 }
 
 /* A piece for a person: where a word starts there is a space in front. */
-static char *shown_piece(const tokenizer *t, int32_t id) {
+char *shown_piece(const tokenizer *t, int32_t id) {
     const char *piece = tokenizer_piece(t, id);
     size_t mark = strncmp(piece, WORD_START, strlen(WORD_START)) == 0 ? strlen(WORD_START) : 0;
     int word = tokenizer_get_kind(t) == TOKENIZER_WHITESPACE && id != tokenizer_eos(t);
+    if (tokenizer_get_kind(t) == TOKENIZER_WORDPIECE) {
+        mark = strncmp(piece, "##", 2) == 0 ? 2 : 0;
+        return memory_copy_string(piece + mark);
+    }
     if (!mark && !word) {
         return memory_copy_string(piece);
     }

@@ -30,6 +30,10 @@ struct attn_explanation {
  * the decoder's self-attention keys. */
 const char *explanation_label(const attn_explanation *e, attn_attention_kind kind, int keys, int64_t i);
 
+/* A piece for a person, to be released with memory_free: a space in front where a word
+ * starts (WordPiece: no space, and no "##"). */
+char *shown_piece(const tokenizer *t, int32_t id);
+
 /* "encoder self-attention", ... */
 const char *explanation_kind_name(attn_attention_kind kind);
 

@@ -1,0 +1,98 @@
+/* attn classify: each line's label. */
+#include <attn/attn.h>
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "commands.h"
+#include "lines.h"
+#include "options.h"
+
+enum { MOST_LINES = 1024, MOST_BYTES = 1 << 20 };
+
+static const command_usage USAGE = {
+    "classify", "--model DIR [OPTION]... <TEXTS",
+    "Prints a line for each line of standard input: the likeliest label, a tab, and its\n"
+    "probability.",
+    "With --weights a tab and TOKEN=WEIGHT follow for each token: its share of the attention that\n"
+    "the label was read from. Weights say where the model looked, not why it decided so\n"
+    "(Jain & Wallace 2019); attn explain sets gradients beside them. An empty line gets the\n"
+    "label of no words, and is told of."};
+
+typedef struct classify_settings {
+    const char *model;
+    int weights, all, threads;
+    size_t lines; /* before those at hand */
+} classify_settings;
+
+static void print_warning(void *context, size_t line, const char *sentence) {
+    const classify_settings *s = context;
+    (void)fprintf(stderr, "attn classify: line %zu: %s\n", s->lines + line, sentence);
+}
+
+static void print_text(const attn_model *model, const classify_settings *s, const attn_classification *c, size_t i) {
+    size_t best = attn_classification_best(c, i);
+    (void)printf("%s\t%.6f", attn_model_label(model, best), attn_classification_probability(c, i, best));
+    for (size_t k = 0; s->all && k < attn_model_labels(model); k++) {
+        (void)printf("%c%s=%.6f", k ? ' ' : '\t', attn_model_label(model, k), attn_classification_probability(c, i, k));
+    }
+    for (size_t j = 0; s->weights && j < attn_classification_tokens(c, i); j++) {
+        (void)printf("%c%s=%.4f", j ? ' ' : '\t', attn_classification_token(c, i, j), attn_classification_weight(c, i, j));
+    }
+    (void)putchar('\n');
+}
+
+static int classify_lines(const attn_model *model, classify_settings *s) {
+    line_reader reader;
+    int got, result = EXIT_DONE;
+    line_reader_open(&reader, STDIN_FILENO, "attn classify");
+    while (result == EXIT_DONE && (got = line_reader_next(&reader, MOST_LINES, MOST_BYTES)) != 0) {
+        attn_classification *c = NULL;
+        if (got < 0) {
+            result = EXIT_FAILED;
+        } else if (attn_classify(model, (const char *const *)reader.lines, reader.count, print_warning, s, &c)) {
+            result = command_failed(&USAGE);
+        }
+        for (size_t i = 0; c && i < reader.count; i++) {
+            print_text(model, s, c, i);
+        }
+        attn_classification_free(c);
+        s->lines += reader.count;
+        errno = 0;
+        if (result == EXIT_DONE && (fflush(stdout) || ferror(stdout))) {
+            (void)fprintf(stderr, "attn classify: standard output cannot be written: %s\n", strerror(errno));
+            result = EXIT_FAILED;
+        }
+    }
+    line_reader_close(&reader);
+    return result;
+}
+
+int command_classify(int argc, char **argv) {
+    classify_settings s = {0};
+    int operands;
+    option_row rows[] = {
+        option_string("model", &s.model, "DIR", "the classifier's folder (required)"),
+        option_flag("weights", &s.weights, "print each token's share of the attention"),
+        option_flag("all", &s.all, "print the probability of every label"),
+        option_without_default(option_int("threads", &s.threads, 0, 1024, "N", "threads (default: all processors)")),
+        option_end()};
+    options_result parsed = options_parse(&USAGE, rows, argc, argv, &operands);
+    if (parsed != OPTIONS_RUN) {
+        return parsed == OPTIONS_HELP ? EXIT_DONE : EXIT_USAGE;
+    }
+    if (operands < argc) {
+        return usage_error(&USAGE, "\"%.100s\" is not expected; the texts are read from standard input", argv[operands]);
+    }
+    if (!s.model) {
+        return usage_error(&USAGE, "--model DIR is missing");
+    }
+    attn_set_threads(s.threads);
+    attn_model *model;
+    if (attn_model_load(s.model, &model)) {
+        return command_failed(&USAGE);
+    }
+    int result = attn_model_labels(model) > 0 ? classify_lines(model, &s) : usage_error(&USAGE, "%s is no classifier: attn train --task classify makes one", s.model);
+    attn_model_free(model);
+    return result == EXIT_USAGE ? EXIT_FAILED : result;
+}

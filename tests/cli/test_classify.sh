@@ -1,0 +1,98 @@
+#!/bin/bash
+# Classifying as a user does it: a generated set in which the word after "ask" says the
+# label, training with both poolings, resuming, fine-tuning from hidden words, bad input.
+#     test_classify.sh ATTN SOURCE_FOLDER
+set -u
+attn=$1
+export OMP_WAIT_POLICY=passive LC_ALL=C.UTF-8
+work=$(mktemp -d "${TMPDIR:-/tmp}/attn_classify_XXXXXX")
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+failures=0
+
+wrong() {
+  echo "FAILED: $*"
+  failures=$((failures + 1))
+}
+
+# expect STATUS TEXT COMMAND...: that exit status, and TEXT on standard error.
+expect() {
+  local status=$1 text=$2
+  shift 2
+  "$@" >out 2>err </dev/null
+  local found=$?
+  [ $found -eq "$status" ] || wrong "exit $found, not $status: $* ($(tail -c 300 err))"
+  grep -qF -- "$text" err || wrong "\"$text\" is not in what was said: $* ($(tail -c 300 err))"
+}
+
+# Fillers are the words of all classes: only what stands behind "ask" tells.
+awk 'BEGIN { srand(5); split("red green blue", names, " "); for (i = 0; i < 900; i++) {
+     n = 1 + int(rand() * 6); at = int(rand() * n); k = 1 + int(rand() * 3); s = "";
+     for (j = 0; j < n; j++) s = s (j == at ? "ask w" k " " : "v" (1 + int(rand() * 8)) " ");
+     print names[k] "\t" s }; }' >all.tsv
+head -700 all.tsv >train.tsv
+tail -200 all.tsv >test.tsv
+small=(--layers 1 --width 32 --heads 2 --feed-forward 64 --dropout 0 --word-dropout 0 --rate 0.01 --warmup 10
+  --batch-tokens 400 --max-tokens 32 --max-positions 32 --label-smoothing 0 --average 0.9 --threads 2)
+
+for pooling in attention cls; do
+  "$attn" train --task classify --corpus train.tsv --model "m-$pooling" --pooling $pooling "${small[@]}" --updates 120 \
+    2>log || { cat log; wrong "training with $pooling"; }
+  "$attn" evaluate --model "m-$pooling" --corpus test.tsv >out || wrong "evaluate"
+  awk '$1 == "accuracy" { exit !($2 > 0.97) }' out || wrong "$pooling: $(grep accuracy out)"
+  cut -f2 test.tsv | "$attn" classify --model "m-$pooling" --weights >found || wrong "classify"
+  [ "$(wc -l <found)" -eq 200 ] || wrong "$(wc -l <found) lines for 200"
+  same=$(cut -f1 found | paste - <(cut -f1 test.tsv) | awk '$1 == $2' | wc -l)
+  awk -v same="$same" '$1 == "accuracy" { d = $2 * 200 - same; exit !(d < 0.1 && d > -0.1) }' out ||
+    wrong "$pooling: classify finds $same, evaluate $(grep accuracy out)"
+  cut -f3 found | awk '{ sum = 0; for (i = 1; i <= NF; i++) { sub(/.*=/, "", $i); sum += $i } if (sum < 0.99 || sum > 1.01) exit 1 }' ||
+    wrong "$pooling: weights do not sum to 1"
+  # a text's line does not depend on its company or on threads
+  head -5 test.tsv | cut -f2 | while IFS= read -r line; do printf '%s\n' "$line" | "$attn" classify --model "m-$pooling" --weights --threads 1; done >alone
+  head -5 found | cmp -s - alone || wrong "$pooling: company changes results"
+done
+
+# --- the same bits with 1 and 2 threads, and for a run that was stopped and resumed
+"$attn" train --task classify --corpus train.tsv --model t1 "${small[@]}" --word-dropout 0.2 --updates 40 --threads 1 2>log || wrong "one thread"
+"$attn" train --task classify --corpus train.tsv --model t2 "${small[@]}" --word-dropout 0.2 --updates 20 2>log || wrong "two threads"
+"$attn" train --task classify --corpus train.tsv --model t2 "${small[@]}" --word-dropout 0.2 --updates 40 --resume 2>log || { cat log; wrong "resume"; }
+cmp -s t1/model.safetensors t2/model.safetensors || wrong "threads or resuming change bits"
+
+# --- hidden words, and a classifier that begins with them
+cut -f2 train.tsv >plain.txt
+"$attn" train --task masked --corpus plain.txt --model hidden "${small[@]}" --updates 60 2>log || { cat log; wrong "masked"; }
+grep -q 'validation: .*accuracy' log || wrong "masked: no validation"
+"$attn" train --task classify --init hidden --corpus train.tsv --model tuned --dropout 0 --word-dropout 0 --rate 0.01 \
+  --warmup 10 --batch-tokens 400 --max-tokens 32 --updates 80 2>log || { cat log; wrong "fine-tuning"; }
+"$attn" evaluate --model tuned --corpus test.tsv | awk '$1 == "accuracy" { exit !($2 > 0.97) }' || wrong "fine-tuned"
+
+# --- bad input
+printf '\n  \nask w1\n' | "$attn" classify --model m-cls >out 2>err || wrong "empty lines"
+[ "$(wc -l <out)" -eq 3 ] || wrong "empty lines: $(wc -l <out) lines for 3"
+grep -q 'line 1: the text is empty' err || wrong "an empty text is not told of: $(cat err)"
+yes ask | head -100 | tr '\n' ' ' | "$attn" classify --model m-cls >out 2>err || wrong "a long text"
+grep -q 'positions' err || wrong "a cut text is not told of: $(cat err)"
+printf 'a \377 b\n' | "$attn" classify --model m-cls >out 2>err || wrong "invalid UTF-8"
+grep -q 'U+FFFD' err || wrong "invalid UTF-8 is not told of: $(cat err)"
+printf 'purple\task w1\n' >unseen.tsv
+expect 1 'label "purple"' "$attn" evaluate --model m-cls --corpus unseen.tsv
+expect 1 'label "purple"' "$attn" train --task classify --corpus train.tsv --valid-corpus unseen.tsv --model x "${small[@]}" --updates 1
+[ ! -e x/model.safetensors ] || wrong "a model was left behind"
+printf 'red\ta\nred\tb\n' >one.tsv
+expect 1 'one label, "red"' "$attn" train --task classify --corpus one.tsv --model x "${small[@]}" --updates 1
+printf 'red a\n' >none.tsv
+expect 1 'none.tsv' "$attn" train --task classify --corpus none.tsv --model x "${small[@]}" --updates 1
+grep red test.tsv >red.tsv
+"$attn" evaluate --model m-cls --corpus red.tsv >out || wrong "a class with no example"
+grep -q -- '-  *0  blue' out || wrong "a class with no example has an F1: $(cat out)"
+expect 1 'watch its loss or its accuracy' "$attn" train --task classify --corpus train.tsv --model x --watch bleu --updates 1
+expect 1 'wordpiece or words' "$attn" train --task classify --corpus train.tsv --model x --tokenizer whitespace --updates 1
+expect 1 'is no classifier' "$attn" classify --model hidden
+expect 2 '--model DIR is missing' "$attn" classify
+printf 'one\n[SEP]\n' >m-cls/vocab.txt
+expect 1 'lacks the piece' "$attn" classify --model m-cls
+sed -i 's/"vocab_size": [0-9]*/"vocab_size": 4/' m-attention/config.json
+expect 1 'm-attention' "$attn" classify --model m-attention
+
+[ $failures -eq 0 ] || exit 1
+echo "classify: all as expected"
