@@ -160,6 +160,26 @@ static int check_given(const command_usage *usage, const attn_train_options *o, 
     return 0;
 }
 
+/* Where nothing was said, a language model has other defaults than a translator. */
+static void language_defaults(attn_train_options *o, const option_row *rows, int *tokenizer) {
+    if (!options_find(rows, "tokenizer")->given) {
+        *tokenizer = ATTN_TOKENIZER_CHARACTERS;
+    }
+    if (!options_find(rows, "activation")->given) {
+        o->activation = "gelu";
+    }
+    if (!options_find(rows, "label-smoothing")->given) {
+        o->label_smoothing = 0;
+    }
+    if (!options_find(rows, "valid-share")->given) {
+        o->valid_share = 0.1;
+    }
+    if (!options_find(rows, "max-positions")->given) {
+        o->max_positions = o->block;
+    }
+    o->valid_bleu_lines = 0;
+}
+
 static int run(const command_usage *usage, attn_train_options *o, console *c) {
     o->progress = print_progress;
     o->validated = print_validation;
@@ -179,32 +199,33 @@ static int run(const command_usage *usage, attn_train_options *o, console *c) {
 }
 
 int command_train(int argc, char **argv) {
-    static const char *const TOKENIZERS[] = {"sentencepiece", "whitespace", "wordpiece", "words", NULL};
-    static const char *const TASKS[] = {"translate", "classify", "masked", NULL};
+    static const char *const TOKENIZERS[] = {"sentencepiece", "whitespace", "wordpiece", "words", "characters", NULL};
+    static const char *const TASKS[] = {"translate", "classify", "masked", "language", NULL};
     static const char *const POOLINGS[] = {"attention", "cls", NULL};
+    static const char *const FAMILIES[] = {"gpt2", "llama", NULL};
     static const char *const SCHEDULES[] = {"inverse-square-root", "constant", "cosine", "linear", NULL};
     static const char *const OPTIMIZERS[] = {"adam", "adamw", "sgd", NULL};
     static const char *const WATCHES[] = {"loss", "accuracy", "bleu", "chrf", NULL};
     static const char *const PRECISIONS[] = {"auto", "f32", "bf16", NULL};
     attn_train_options o;
     attn_train_options_defaults(&o);
-    int threads = 0, task = 0, pooling = 0, tokenizer = 0, schedule = 0, optimizer = 0, watch = 0, precision = 0;
+    int threads = 0, task = 0, family = 0, pooling = 0, tokenizer = 0, schedule = 0, optimizer = 0, watch = 0, precision = 0;
     int64_t seed = (int64_t)o.seed;
     console c = {.terminal = isatty(STDERR_FILENO), .every = 10};
     option_row rows[] = {
-        option_choice("task", &task, TASKS, "what is learned: any sequence from another; a text's label; or to guess "
-                      "hidden words, for a classifier to begin with"),
+        option_choice("task", &task, TASKS, "what is learned: any sequence from another; a text's label; to guess "
+                      "hidden words, for a classifier to begin with; or a text, token by token"),
         option_heading("Data"),
         option_string("source", &o.source, "FILE", "source sentences, one a line"),
         option_string("target", &o.target, "FILE", "their translations, line by line"),
-        option_string("corpus", &o.corpus, "FILE", "both in one: source, a tab, target; classify: label, a tab, text; masked: a text a line"),
+        option_string("corpus", &o.corpus, "FILE", "both in one: source, a tab, target; classify: label, a tab, text; masked: a text a line; language: the text"),
         option_string("valid-source", &o.valid_source, "FILE", "for validation; else a share is held out"),
         option_string("valid-target", &o.valid_target, "FILE", ""),
         option_string("valid-corpus", &o.valid_corpus, "FILE", ""),
         option_string("test-source", &o.test_source, "FILE", "for a last loss and accuracy"),
         option_string("test-target", &o.test_target, "FILE", ""),
         option_string("test-corpus", &o.test_corpus, "FILE", ""),
-        option_double("valid-share", &o.valid_share, 0, 0.9, "X", "share of the pairs held out, at most 1,000"),
+        option_double("valid-share", &o.valid_share, 0, 0.9, "X", "share of the pairs held out, at most 1,000; of a plain text the end"),
         option_int("max-tokens", &o.max_tokens, 2, 65536, "N", "longest side of a pair; longer pairs are left out"),
         option_flag("skip-invalid", &o.skip_invalid, "leave out pairs that are not UTF-8 instead of failing"),
         option_heading("Model"),
@@ -220,6 +241,11 @@ int command_train(int argc, char **argv) {
         option_int("width", &o.width, 2, 65536, "N", "width of the model"),
         option_int("heads", &o.heads, 1, 4096, "N", "attention heads; divides the width"),
         option_int("feed-forward", &o.feed_forward, 1, 1 << 18, "N", "width of the feed-forward layers"),
+        option_choice("family", &family, FAMILIES, "of a language model: gpt2 has learned positions and LayerNorm, llama rotary "
+                      "positions, RMSNorm and SwiGLU"),
+        option_without_default(option_int("kv-heads", &o.kv_heads, 0, 4096, "N", "llama: heads of keys and values; divides the "
+                                          "heads (default: as many)")),
+        option_int("block", &o.block, 1, 65536, "N", "language: tokens that are trained on together"),
         option_string("activation", &o.activation, "NAME", "relu, swish or gelu"),
         option_int("max-positions", &o.max_positions, 2, 1 << 20, "N", "longest sequence in tokens"),
         option_double("dropout", &o.dropout, 0, 0.99, "P", "after embeddings and sub-layers"),
@@ -286,7 +312,11 @@ int command_train(int argc, char **argv) {
     }
     recipe r = {NULL, NULL};
     int status = operands < argc ? recipe_read(&usage, argv[operands], rows, &r) : 0;
-    if (task != ATTN_TASK_TRANSLATE && !options_find(rows, "tokenizer")->given) {
+    o.task = (attn_task)task;
+    o.family = (attn_family)family;
+    if (!status && o.task == ATTN_TASK_LANGUAGE) {
+        language_defaults(&o, rows, &tokenizer);
+    } else if (task != ATTN_TASK_TRANSLATE && !options_find(rows, "tokenizer")->given) {
         tokenizer = ATTN_TOKENIZER_WORDPIECE;
     }
     status = status ? status : check_given(&usage, &o, rows);

@@ -346,18 +346,26 @@ typedef enum attn_task {
     ATTN_TASK_CLASSIFY = 1,  /* from a TSV of label and text: the label (attn_classify) */
     ATTN_TASK_MASKED = 2,    /* from plain text, a line each: guesses hidden words (Devlin et al.
                               * 2019, 3.1); a classifier may begin with it (init) */
-    ATTN_TASK_LAST = ATTN_TASK_MASKED
+    ATTN_TASK_LANGUAGE = 3,  /* from one plain text: each token from those before it (attn_generate) */
+    ATTN_TASK_LAST = ATTN_TASK_LANGUAGE
 } attn_task;
 
 typedef enum attn_architecture {
     ATTN_ARCHITECTURE_TRANSFORMER = 0
 } attn_architecture;
 
+/* The family of a language model. */
+typedef enum attn_family {
+    ATTN_FAMILY_GPT2 = 0, /* learned positions, LayerNorm, biases (Radford et al. 2019) */
+    ATTN_FAMILY_LLAMA = 1 /* rotary positions, RMSNorm, SwiGLU, grouped heads (Touvron et al. 2023) */
+} attn_family;
+
 typedef enum attn_tokenizer_kind {
     ATTN_TOKENIZER_SENTENCEPIECE = 0,
     ATTN_TOKENIZER_WHITESPACE = 1,
     ATTN_TOKENIZER_WORDPIECE = 2, /* BERT's: for classifying and guessing words */
-    ATTN_TOKENIZER_WORDS = 3      /* BERT's rules, but words that the vocabulary lacks are unknown */
+    ATTN_TOKENIZER_WORDS = 3,     /* BERT's rules, but words that the vocabulary lacks are unknown */
+    ATTN_TOKENIZER_CHARACTERS = 4 /* a language model's: also the ends of lines */
 } attn_tokenizer_kind;
 
 /* How a text becomes one vector, of which its class is read. */
@@ -406,7 +414,8 @@ typedef struct attn_train_options {
     attn_task task;                 /* ATTN_TASK_TRANSLATE */
     attn_architecture architecture; /* ATTN_ARCHITECTURE_TRANSFORMER */
 
-    /* data: source and target files of equal line count, or corpus, a TSV of pairs */
+    /* data: source and target files of equal line count, or corpus, a TSV of pairs; for a
+     * language model corpus alone, a plain text */
     const char *source, *target, *corpus;
     const char *valid_source, *valid_target, *valid_corpus; /* NULL: valid_share is held out */
     const char *test_source, *test_target, *test_corpus;    /* NULL: none */
@@ -436,6 +445,9 @@ typedef struct attn_train_options {
     int width;                 /* 256 */
     int heads;                 /* 4 */
     int feed_forward;          /* 1024 */
+    attn_family family;        /* ATTN_FAMILY_GPT2; of a language model, with the next two */
+    int kv_heads;              /* 0: as many as heads; else divides them (Llama) */
+    int block;                 /* 128; tokens that are trained on together, at most max_positions */
     double dropout;            /* 0.1 */
     double attention_dropout;  /* 0 */
     const char *activation;    /* "relu"; swish, gelu */

@@ -59,6 +59,10 @@ int utf8_is_format(uint32_t codepoint);
  * mark nothing. Returns how many, 0 to 3. */
 int utf8_without_marks(uint32_t codepoint, uint32_t out[3]);
 
+/* 1 for Unicode's categories L and N (utf8_letters.c). */
+int utf8_is_letter(uint32_t codepoint);
+int utf8_is_number(uint32_t codepoint);
+
 /* The longest prefix of at most `limit` bytes that does not cut a codepoint. */
 size_t utf8_truncate(const char *text, size_t length, size_t limit);
 

@@ -9,6 +9,7 @@ struct batcher {
     const corpus *c;
     batch_options options;
     batch_position position;
+    size_t phase;    /* length of a stream's first block, of position.epoch */
     uint32_t *order; /* [pairs], of position.epoch */
     size_t sequence_capacity, source_capacity, target_input_capacity, label_capacity;
     size_t source_offset_capacity, target_offset_capacity, feature_capacity;
@@ -27,8 +28,12 @@ static void make_order(batcher *b) {
     size_t count = b->c->pairs;
     for (size_t i = 0; i < count; i++)
         b->order[i] = (uint32_t)i;
+    b->phase = b->c->block;
     if (!b->options.shuffle)
         return;
+    if (b->c->block)
+        b->phase = 1 + random_below(random_key(b->options.seed, b->position.epoch, 0x70686173u /* "phas" */), 0,
+                                    (uint32_t)b->c->block);
     uint64_t key = random_key(b->options.seed, b->position.epoch, 0x73687566u /* this use of the seed */);
     for (size_t i = count; i-- > 1;) {
         size_t other = random_below(key, i, (uint32_t)i + 1);
@@ -78,12 +83,28 @@ static size_t sequence_length(const size_t *offsets, uint32_t pair) {
     return offsets[pair + 1] - offsets[pair];
 }
 
+/* Sequence `pair` of a corpus that is one stream: the ids that are foretold, [*start, *start +
+ * length). An epoch's first block is shorter by chance, so that blocks begin at other places
+ * in each. */
+static size_t stream_block(const batcher *b, uint32_t pair, size_t *start) {
+    size_t n = b->c->block, end;
+    *start = pair == 0 ? 1 : 1 + b->phase + (pair - 1) * n;
+    end = pair == 0 ? 1 + b->phase : *start + n;
+    end = end < b->c->stream_tokens ? end : b->c->stream_tokens;
+    return end - *start;
+}
+
+static size_t target_length_of(const batcher *b, uint32_t pair) {
+    size_t start;
+    return b->c->block ? stream_block(b, pair, &start) : sequence_length(b->c->target_offsets, pair);
+}
+
 /* How many pairs from `first` on make one batch, and their tokens. */
 static size_t choose(const batcher *b, size_t first, size_t *source_tokens, size_t *target_tokens) {
     size_t end = first;
     *source_tokens = *target_tokens = 0;
     for (; end < b->c->pairs; end++) {
-        size_t target = sequence_length(b->c->target_offsets, b->order[end]);
+        size_t target = target_length_of(b, b->order[end]);
         size_t source = sequence_length(b->c->source_offsets, b->order[end]);
         bool by_source = b->options.counts == BATCH_COUNTS_SOURCE;
         if (end > first && (by_source ? *source_tokens + source : *target_tokens + target) > b->options.target_tokens)
@@ -119,13 +140,14 @@ static attn_status make_room(batcher *b, size_t sequences, size_t source_tokens,
 static void pack(batcher *b, size_t index, uint32_t pair) {
     const corpus *c = b->c;
     size_t source_length = sequence_length(c->source_offsets, pair);
-    size_t target_length = sequence_length(c->target_offsets, pair);
+    size_t start = c->block ? 0 : c->target_offsets[pair];
+    size_t target_length = c->block ? stream_block(b, pair, &start) : sequence_length(c->target_offsets, pair);
     int32_t source_at = b->source_offsets[index], target_at = b->target_offsets[index];
-    const int32_t *target = c->target + c->target_offsets[pair];
+    const int32_t *target = c->target + start;
     if (!c->features)
         memcpy(b->source + source_at, c->source + c->source_offsets[pair], source_length * sizeof *b->source);
     memcpy(b->labels + target_at, target, target_length * sizeof *b->labels);
-    b->target_input[target_at] = c->pad;
+    b->target_input[target_at] = c->block ? target[-1] : c->pad;
     memcpy(b->target_input + target_at + 1, target, (target_length - 1) * sizeof *b->target_input);
     b->source_offsets[index + 1] = source_at + (int32_t)source_length;
     b->target_offsets[index + 1] = target_at + (int32_t)target_length;

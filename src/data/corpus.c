@@ -138,6 +138,25 @@ attn_status corpus_encode(const parallel_text *text, const tokenizer *t, const c
     return status;
 }
 
+attn_status corpus_stream(int32_t *ids, size_t count, size_t block, corpus *made) {
+    *made = (corpus){.target = ids, .block = block, .stream_tokens = count, .eos = -1, .pad = -1};
+    if (count < 2) {
+        corpus_release(made);
+        return fail(ATTN_ERROR_FORMAT, "a text of %zu tokens; at least 2 were expected", count);
+    }
+    made->pairs = (count - 2) / block + 1;
+    made->source = memory_allocate(1, sizeof *made->source);
+    made->source_offsets = memory_allocate(made->pairs + 1, sizeof *made->source_offsets);
+    made->target_offsets = memory_allocate(made->pairs + 1, sizeof *made->target_offsets);
+    if (!made->source || !made->source_offsets || !made->target_offsets) {
+        corpus_release(made);
+        return ATTN_ERROR_MEMORY;
+    }
+    for (size_t i = 0; i <= made->pairs; i++)
+        made->target_offsets[i] = i == 0 ? 0 : i == made->pairs ? count : 1 + i * block;
+    return ATTN_OK;
+}
+
 void corpus_release(corpus *c) {
     memory_free(c->source);
     memory_free(c->target);

@@ -26,6 +26,10 @@ typedef struct corpus {
     size_t *source_offsets;   /* [pairs + 1] */
     int32_t *target;          /* [target_offsets[pairs]] */
     size_t *target_offsets;   /* [pairs + 1] */
+    size_t block;             /* 0; else the target is one stream of `stream_tokens` ids, foretold in
+                               * `pairs` blocks of at most so many, the first id not; offsets are
+                               * those of an order that is not shuffled */
+    size_t stream_tokens;
     uint32_t *line;           /* [pairs]: index of the pair in the parallel text */
     size_t skipped_long;      /* pairs dropped for a side above the limit */
     size_t unknown_source;    /* how many ids are <unk> */
@@ -36,6 +40,9 @@ typedef struct corpus {
 /* Encodes every pair, in parallel. Fails when no pair is left. */
 attn_status corpus_encode(const parallel_text *text, const tokenizer *t, const corpus_options *options,
                           corpus *encoded);
+
+/* Makes a corpus of a stream of at least 2 ids, taken over also on failure; no source. */
+attn_status corpus_stream(int32_t *ids, size_t count, size_t block, corpus *made);
 
 void corpus_release(corpus *c);
 

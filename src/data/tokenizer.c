@@ -26,6 +26,7 @@ void tokenizer_free(tokenizer *t) {
         memory_free(t->display[i]);
     memory_free(t->display);
     vocabulary_release(&t->pieces);
+    bpe_free(t->bpe);
     memory_free(t);
 }
 
@@ -153,6 +154,8 @@ attn_status tokenizer_train(const text_line *source, size_t source_count, const 
         status = train_sentencepiece(t, sides, counts, options);
     else if (options->kind == TOKENIZER_WORDPIECE)
         status = train_wordpiece(t, source, source_count, options);
+    else if (options->kind == TOKENIZER_CHARACTERS)
+        status = bpe_characters(source, source_count, &t->pieces, &t->bpe);
     else
         status = vocabulary_count_words(sides, counts, options->minimum_count, options->vocabulary_size, &t->pieces);
     if (!status && t->pieces.size <= 3)
@@ -203,7 +206,9 @@ attn_status tokenizer_finish(tokenizer *t, const char *name) {
     for (int i = 0; i < (wordpiece ? 5 : 3); i++) {
         const char *piece = wordpiece ? bert[i] : marian[i];
         *ids[i] = vocabulary_find(&t->pieces, piece, strlen(piece));
-        if (*ids[i] < 0)
+        if (*ids[i] < 0 && t->bpe && i == 0)
+            *ids[i] = vocabulary_find(&t->pieces, "<|endoftext|>", 13);
+        if (*ids[i] < 0 && !t->bpe)
             return fail(ATTN_ERROR_FORMAT, "%s lacks the piece %s", name, piece);
     }
     t->display = memory_allocate(t->pieces.size, sizeof *t->display);
@@ -271,6 +276,8 @@ attn_status tokenizer_encode(const tokenizer *t, tokenizer_side side, const char
                              id_buffer *buffer) {
     if (!utf8_is_valid(text, length))
         return fail(ATTN_ERROR_FORMAT, "a text to be encoded is not valid UTF-8");
+    if (t->bpe)
+        return bpe_encode(t->bpe, &t->pieces, t->unk, text, length, buffer);
     piece_taker taker = {t, buffer};
     attn_status status = ATTN_OK;
     if (t->kind == TOKENIZER_WORDPIECE)
@@ -390,7 +397,9 @@ attn_status tokenizer_decode(const tokenizer *t, const int32_t *ids, size_t coun
         else if (ids[i] != t->eos && ids[i] != t->pad && ids[i] != t->cls)
             pieces[kept++] = vocabulary_piece(&t->pieces, (size_t)ids[i]);
     }
-    if (!status && t->kind != TOKENIZER_SENTENCEPIECE) {
+    if (!status && t->bpe) {
+        status = bpe_decode(t->bpe, pieces, kept, text);
+    } else if (!status && t->kind != TOKENIZER_SENTENCEPIECE) {
         status = join_words(t, pieces, kept, text);
     } else if (!status) {
         status = sentencepiece_decode(t->side[TOKENIZER_TARGET].model, pieces, kept, text);
@@ -405,6 +414,10 @@ attn_status tokenizer_decode(const tokenizer *t, const int32_t *ids, size_t coun
 
 bool tokenizer_joins_continuation(const tokenizer *t) {
     return t->join_continuation;
+}
+
+bool tokenizer_takes_lines(const tokenizer *t) {
+    return t->bpe != NULL;
 }
 
 tokenizer_kind tokenizer_get_kind(const tokenizer *t) {

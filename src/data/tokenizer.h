@@ -1,5 +1,5 @@
 /* Tokenizer: text to ids and back, with the files of a Hugging Face MarianMT
- * folder, or of a BERT folder. Three kinds:
+ * folder, or of a BERT folder. Five kinds:
  *   SentencePiece  source.spm and target.spm cut text into pieces, vocab.json
  *                  {piece: id} numbers them (SentencePiece's own ids are unused);
  *   whitespace     text that is already split: a piece is a word, vocab.json
@@ -7,6 +7,8 @@
  *                  "whitespace";
  *   WordPiece      wordpiece.h's rules and pieces, in vocab.txt (or transformers'
  *                  tokenizer.json); [SEP] stands for </s>, [UNK] and [PAD] for the others.
+ *   characters     each character is a piece, also those that end lines; tokenizer.json;
+ *   BPE            GPT-2's byte-level pieces, read from a foreign tokenizer.json (bpe.h).
  * In what is trained here </s> = 0, <unk> = 1 and <pad> is last; a foreign folder
  * may number them otherwise, so ask. Text can never produce </s> or <pad>. A
  * tokenizer does not change after it is made: any number of threads may use it. */
@@ -22,7 +24,13 @@
 
 typedef struct tokenizer tokenizer;
 
-typedef enum tokenizer_kind { TOKENIZER_SENTENCEPIECE, TOKENIZER_WHITESPACE, TOKENIZER_WORDPIECE } tokenizer_kind;
+typedef enum tokenizer_kind {
+    TOKENIZER_SENTENCEPIECE,
+    TOKENIZER_WHITESPACE,
+    TOKENIZER_WORDPIECE,
+    TOKENIZER_CHARACTERS,
+    TOKENIZER_BPE
+} tokenizer_kind;
 
 typedef enum tokenizer_side { TOKENIZER_SOURCE, TOKENIZER_TARGET } tokenizer_side;
 
@@ -78,6 +86,9 @@ attn_status tokenizer_spans(const tokenizer *t, tokenizer_side side, const char 
 /* The text of `count` ids, target side, 0-terminated, to be released with
  * memory_free. </s> and <pad> give nothing. Fails on an id out of range. */
 attn_status tokenizer_decode(const tokenizer *t, const int32_t *ids, size_t count, char **text);
+
+/* 1 if a text of many lines is encoded whole; else line by line. */
+bool tokenizer_takes_lines(const tokenizer *t);
 
 tokenizer_kind tokenizer_get_kind(const tokenizer *t);
 bool tokenizer_joins_continuation(const tokenizer *t); /* decoding joins "wo@@ rd" */

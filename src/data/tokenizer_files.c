@@ -8,6 +8,8 @@
 #include "base/memory.h"
 #include "data/tokenizer_private.h"
 
+#define BPE_FILE "tokenizer.json"
+
 static const char *const model_names[2] = {"source.spm", "target.spm"};
 
 /* --- loading ------------------------------------------------------------------- */
@@ -62,6 +64,26 @@ static attn_status load_config(const char *path, tokenizer *t) {
     return status;
 }
 
+/* A tokenizer.json of byte-pair encoding alone, or beside GPT-2's older files. */
+static bool has_bpe(const char *folder) {
+    char *model = file_join(folder, model_names[0]), *json = file_join(folder, BPE_FILE);
+    bool found = model && json && !file_exists(model) && file_exists(json) && bpe_is_file(json);
+    memory_free(model);
+    memory_free(json);
+    return found;
+}
+
+static attn_status load_bpe(const char *folder, tokenizer *t) {
+    char *path = file_join(folder, BPE_FILE);
+    attn_status status = path ? bpe_load(path, &t->pieces, &t->bpe) : ATTN_ERROR_MEMORY;
+    if (!status) {
+        t->kind = bpe_is_byte_level(t->bpe) ? TOKENIZER_BPE : TOKENIZER_CHARACTERS;
+        status = tokenizer_finish(t, path);
+    }
+    memory_free(path);
+    return status;
+}
+
 /* 1 if a folder holds a WordPiece vocabulary and none of Marian's. */
 static int holds_wordpiece(const char *vocab, const char *vocab_txt, const char *tokenizer_json) {
     return !file_exists(vocab) && (file_exists(vocab_txt) || file_exists(tokenizer_json));
@@ -69,6 +91,14 @@ static int holds_wordpiece(const char *vocab, const char *vocab_txt, const char 
 
 attn_status tokenizer_load(const char *folder, tokenizer **loaded) {
     *loaded = NULL;
+    if (has_bpe(folder)) {
+        tokenizer *made = memory_allocate(1, sizeof *made);
+        attn_status status = made ? load_bpe(folder, made) : ATTN_ERROR_MEMORY;
+        if (status)
+            tokenizer_free(made);
+        *loaded = status ? NULL : made;
+        return status;
+    }
     char *config = file_join(folder, "tokenizer_config.json");
     char *vocab = file_join(folder, "vocab.json");
     char *vocab_txt = file_join(folder, "vocab.txt");
@@ -135,7 +165,30 @@ static attn_status save_config(const tokenizer *t, const char *folder) {
     return save_json(folder, "tokenizer_config.json", config);
 }
 
+/* As it came; what it does not say, transformers finds in the folder's config. */
+static attn_status save_bpe(const tokenizer *t, const char *folder) {
+    size_t size;
+    const char *bytes = bpe_file(t->bpe, &size);
+    char *path = file_join(folder, BPE_FILE);
+    attn_status status = path ? file_replace(path, bytes, size) : ATTN_ERROR_MEMORY;
+    memory_free(path);
+    json_t *config = json_pack("{s:s, s:b}", "tokenizer_class", "PreTrainedTokenizerFast",
+                               "clean_up_tokenization_spaces", 0);
+    const struct {
+        const char *key;
+        int32_t id;
+    } tokens[] = {{"eos_token", t->eos}, {"unk_token", t->unk}, {"pad_token", t->pad}};
+    for (size_t i = 0; i < sizeof tokens / sizeof *tokens && config; i++)
+        if (tokens[i].id >= 0 &&
+            json_object_set_new(config, tokens[i].key,
+                                json_string(vocabulary_piece(&t->pieces, (size_t)tokens[i].id).bytes)))
+            status = ATTN_ERROR_MEMORY;
+    return status ? (json_decref(config), status) : save_json(folder, "tokenizer_config.json", config);
+}
+
 attn_status tokenizer_save(const tokenizer *t, const char *folder) {
+    if (t->bpe)
+        return save_bpe(t, folder);
     attn_status status = ATTN_OK;
     if (t->kind == TOKENIZER_WORDPIECE)
         return tokenizer_save_wordpiece(t, folder);

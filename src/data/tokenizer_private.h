@@ -2,6 +2,7 @@
 #ifndef ATTN_DATA_TOKENIZER_PRIVATE_H
 #define ATTN_DATA_TOKENIZER_PRIVATE_H
 
+#include "data/bpe.h"
 #include "data/sentencepiece_shim.h"
 #include "data/tokenizer.h"
 #include "data/vocabulary.h"
@@ -19,6 +20,7 @@ struct tokenizer {
     vocabulary pieces;
     char **display; /* [pieces.size]; NULL where the piece itself can be shown */
     wordpiece_rules rules; /* WordPiece */
+    bpe *bpe;              /* characters and BPE; else NULL */
     int32_t eos, unk, pad, cls, mask;
     sentencepiece_file side[2]; /* SentencePiece; the sides of a joint model are equal */
 };

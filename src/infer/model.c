@@ -17,7 +17,8 @@ static attn_status check_agreement(const attn_model *m) {
         return fail(ATTN_ERROR_FORMAT, "%s: vocab.json has %zu pieces, the model's vocab_size is %d", m->directory, pieces,
                     limits.vocabulary);
     }
-    if (limits.eos != TOKEN_NONE && tokenizer_eos(m->tokenizer) != limits.eos) {
+    if (limits.eos != TOKEN_NONE && !tokenizer_takes_lines(m->tokenizer) &&
+        tokenizer_eos(m->tokenizer) != limits.eos) {
         return fail(ATTN_ERROR_FORMAT, "%s: </s> is %d in vocab.json, eos_token_id is %d in config.json", m->directory,
                     tokenizer_eos(m->tokenizer), limits.eos);
     }

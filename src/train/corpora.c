@@ -123,4 +123,5 @@ void split_release(split *s) {
     corpus_release(&s->corpus);
     parallel_text_release(&s->text);
     text_lines_release(&s->lines);
+    memory_free(s->owned);
 }

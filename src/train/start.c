@@ -56,13 +56,16 @@ static attn_status open_folder(trainer *t, const char *directory, network_purpos
     t->network.kind->set_dropout(t->network.model, o->dropout, o->attention_dropout);
     network_limits limits = t->network.kind->limits(t->network.model);
     size_t pieces = t->tokenizer ? tokenizer_vocabulary_size(t->tokenizer) : 0;
-    if (t->tokenizer && (pieces > (size_t)limits.vocabulary || (limits.eos != TOKEN_NONE && tokenizer_eos(t->tokenizer) != limits.eos))) {
+    int checks_end = t->tokenizer && limits.eos != TOKEN_NONE && !tokenizer_takes_lines(t->tokenizer);
+    if (t->tokenizer && (pieces > (size_t)limits.vocabulary ||
+                         (checks_end && tokenizer_eos(t->tokenizer) != limits.eos))) {
         return fail(ATTN_ERROR_FORMAT, "%s: the vocabulary (%zu pieces, </s> is %d) is not that of config.json (%d, %d)",
                     directory, pieces, tokenizer_eos(t->tokenizer), limits.vocabulary, limits.eos);
     }
-    if (limits.positions > 0 && o->max_tokens > limits.positions) {
-        return fail(ATTN_ERROR_ARGUMENT, "max-tokens is %d; at most the %d positions of %s were expected", o->max_tokens,
-                    limits.positions, directory);
+    int language = o->task == ATTN_TASK_LANGUAGE, longest = language ? o->block : o->max_tokens;
+    if (limits.positions > 0 && longest > limits.positions) {
+        return fail(ATTN_ERROR_ARGUMENT, "%s is %d; at most the %d positions of %s were expected",
+                    language ? "block" : "max-tokens", longest, limits.positions, directory);
     }
     return ATTN_OK;
 }

@@ -13,6 +13,7 @@ void attn_train_options_defaults(attn_train_options *options) {
                                     .width = 256,
                                     .heads = 4,
                                     .feed_forward = 1024,
+                                    .block = 128,
                                     .dropout = 0.1,
                                     .word_dropout = 0.1,
                                     .mask_share = 0.15,
@@ -123,6 +124,9 @@ static attn_status check_ranges(const attn_train_options *o) {
                   {"pooling", o->pooling, 0, ATTN_POOLING_CLS},
                   {"word-dropout", o->word_dropout, 0, 0.99},
                   {"mask-share", o->mask_share, 0.01, 0.9},
+                  {"family", o->family, 0, ATTN_FAMILY_LLAMA},
+                  {"kv-heads", o->kv_heads, 0, 4096},
+                  {"block", o->block, 1, 65536},
                   {"architecture", o->architecture, 0, ATTN_ARCHITECTURE_TRANSFORMER},
                   {"schedule", o->schedule, 0, ATTN_SCHEDULE_LINEAR},
                   {"optimizer", o->optimizer, 0, ATTN_OPTIMIZER_SGD},
@@ -154,7 +158,7 @@ static attn_status check_agreement(const attn_train_options *o) {
     if (!o->init && o->width % o->heads != 0) {
         return fail(ATTN_ERROR_ARGUMENT, "heads is %d; a divisor of the width, %d, was expected", o->heads, o->width);
     }
-    if (!o->init && o->max_tokens > o->max_positions) {
+    if (!o->init && o->task != ATTN_TASK_LANGUAGE && o->max_tokens > o->max_positions) {
         return fail(ATTN_ERROR_ARGUMENT, "max-tokens is %d; at most the %d of max-positions were expected", o->max_tokens,
                     o->max_positions);
     }

@@ -24,6 +24,8 @@ typedef struct task task; /* task.h */
 typedef struct split {
     parallel_text text;
     text_lines lines;
+    char *owned; /* what `lines` or a task's own text points at, or NULL */
+    text_line plain; /* a language model's text */
     corpus corpus;
     int present;
 } split;

@@ -35,8 +35,8 @@ static void put(const char *name, const char *text) {
 /* A model of two tensors, for saving; all values of a step are that step. */
 enum { VALUES = 20000 };
 static float embedding[VALUES], bias[7];
-static const folder_tensor TENSORS[] = {{"model.shared.weight", 2, {VALUES / 8, 8}, embedding},
-                                        {"final_logits_bias", 2, {1, 7}, bias}};
+static const folder_tensor TENSORS[] = {{"model.shared.weight", 2, {VALUES / 8, 8}, embedding, 0},
+                                        {"final_logits_bias", 2, {1, 7}, bias, 0}};
 
 static void set_values(int step) {
     for (int i = 0; i < VALUES; i++) {
@@ -142,8 +142,8 @@ static void a_saved_folder_is_read_back(void **state) {
 
 static void weights_that_do_not_fit_the_model_are_refused(void **state) {
     (void)state;
-    const folder_tensor more[] = {TENSORS[0], TENSORS[1], {"model.encoder.layers.0.fc1.bias", 1, {7}, bias}};
-    const folder_tensor wider[] = {TENSORS[0], {"final_logits_bias", 2, {1, 8}, bias}};
+    const folder_tensor more[] = {TENSORS[0], TENSORS[1], {"model.encoder.layers.0.fc1.bias", 1, {7}, bias, 0}};
+    const folder_tensor wider[] = {TENSORS[0], {"final_logits_bias", 2, {1, 8}, bias, 0}};
     set_values(1);
     assert_int_equal(folder_write_weights(folder, TENSORS, 2, NULL, 0), ATTN_OK);
     assert_int_equal(folder_read_weights(folder, more, 3), ATTN_ERROR_FORMAT);
@@ -178,8 +178,8 @@ static void a_config_larger_than_its_weights_is_refused_before_they_are_read(voi
 static void other_names_of_the_tied_embedding_are_understood(void **state) {
     (void)state;
     float positions[8] = {0};
-    const folder_tensor stored[] = {{"lm_head.weight", 2, {VALUES / 8, 8}, embedding}, TENSORS[1],
-                                    {"model.encoder.embed_positions.weight", 2, {1, 8}, positions}};
+    const folder_tensor stored[] = {{"lm_head.weight", 2, {VALUES / 8, 8}, embedding, 0}, TENSORS[1],
+                                    {"model.encoder.embed_positions.weight", 2, {1, 8}, positions, 0}};
     set_values(4);
     assert_int_equal(folder_write_weights(folder, stored, 3, NULL, 0), ATTN_OK);
     set_values(0);
@@ -233,8 +233,8 @@ static void a_weights_file_cut_anywhere_is_refused(void **state) {
 /* --- the training state --- */
 
 static float moment[VALUES], bias_moment[7];
-static const folder_tensor MOMENTS[] = {{"model.shared.weight", 2, {VALUES / 8, 8}, moment},
-                                        {"final_logits_bias", 2, {1, 7}, bias_moment}};
+static const folder_tensor MOMENTS[] = {{"model.shared.weight", 2, {VALUES / 8, 8}, moment, 0},
+                                        {"final_logits_bias", 2, {1, 7}, bias_moment, 0}};
 static const folder_group GROUPS[] = {{"weights", TENSORS, 2}, {"adam.first_moment", MOMENTS, 2}};
 
 static attn_status save_step(int step) {
