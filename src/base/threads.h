@@ -21,7 +21,8 @@ int threads_index(void);
 int threads_available(void);
 
 /* Lets the threads of the next parallel region open regions of their own where count, the
- * threads of each of those, is above 1. Returns what threads_end_teams wants. */
+ * threads of each of those, is above 1. Not for a region of one thread, which is no level:
+ * the teams inside it would open teams. Returns what threads_end_teams wants. */
 int threads_allow_teams(int count);
 void threads_end_teams(int before);
 

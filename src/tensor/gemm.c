@@ -2,8 +2,8 @@
  *
  * Every block is one single-threaded primitive, kept in a table by shape, so a new
  * number of tokens compiles nothing: rows go through in blocks of 256 and the
- * rest in powers of two. Where A is transposed (weight gradients: k counts
- * tokens) k is cut in the same way and summed in order.
+ * rest in powers of two (with a packed B, where bits do not depend on it, a multiple of 32 first). Where A is transposed (weight gradients: k counts
+ * tokens) k is cut in blocks of 1024 and powers of two, and summed in order.
  *
  * With a packed B, oneDNN's brgemm gives a row the same bits whatever the number of rows
  * beside it. Its older kernels (gemm:jit, taken without AVX-512) do not; where they are
@@ -12,17 +12,19 @@
 #include "tensor/gemm.h"
 
 #include <omp.h>
-#include <oneapi/dnnl/dnnl.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/memory.h"
 #include "base/threads.h"
+#include "tensor/dnnl_versions.h"
 
 enum {
     ROW_BLOCK = 256,
     SMALL_ROW_BLOCK = 64,
-    REDUCTION_BLOCK = 512,
+    ROW_STEP = 32,
+    LONG_ROW_BLOCK = 512, /* of a transposed A */
+    REDUCTION_BLOCK = 1024,
     COLUMN_BLOCK = 512,
     PADDED_ROWS = 24,
     MOST_THREADS = 256,
@@ -66,61 +68,9 @@ struct packed_matrix {
     void *data;
     int64_t rows, columns;
     element_type type;
+    dnnl_primitive_t reorder; /* from the stored order */
+    dnnl_memory_t from, to;
 };
-
-/* --- the two versions of oneDNN's interface ----------------------------------- */
-
-#if DNNL_VERSION_MAJOR >= 3
-typedef dnnl_memory_desc_t descriptor;
-typedef const_dnnl_memory_desc_t const_descriptor;
-#define DESCRIPTOR_ADDRESS(d) (d)
-static void descriptor_free(descriptor d) {
-    (void)dnnl_memory_desc_destroy(d);
-}
-static dnnl_status_t descriptor_strided(descriptor *d, const dnnl_dims_t dims, dnnl_data_type_t type, const dnnl_dims_t strides) {
-    return dnnl_memory_desc_create_with_strides(d, 2, dims, type, strides);
-}
-static dnnl_status_t descriptor_any(descriptor *d, const dnnl_dims_t dims, dnnl_data_type_t type) {
-    return dnnl_memory_desc_create_with_tag(d, 2, dims, type, dnnl_format_tag_any);
-}
-static dnnl_status_t matmul_descriptor(dnnl_primitive_desc_t *out, dnnl_engine_t engine, descriptor a, descriptor b,
-                                       descriptor bias, descriptor c, dnnl_primitive_attr_t attributes) {
-    return dnnl_matmul_primitive_desc_create(out, engine, a, b, bias, c, attributes);
-}
-static dnnl_status_t append_rectifier(dnnl_post_ops_t operations) {
-    return dnnl_post_ops_append_eltwise(operations, dnnl_eltwise_relu, 0.f, 0.f);
-}
-static dnnl_status_t append_sum(dnnl_post_ops_t operations) {
-    return dnnl_post_ops_append_sum(operations, 1.f, 0, dnnl_data_type_undef);
-}
-#define NO_DESCRIPTOR NULL
-#else
-typedef dnnl_memory_desc_t descriptor;
-typedef const dnnl_memory_desc_t *const_descriptor;
-#define DESCRIPTOR_ADDRESS(d) (&(d))
-static void descriptor_free(descriptor d) {
-    (void)d;
-}
-static dnnl_status_t descriptor_strided(descriptor *d, const dnnl_dims_t dims, dnnl_data_type_t type, const dnnl_dims_t strides) {
-    return dnnl_memory_desc_init_by_strides(d, 2, dims, type, strides);
-}
-static dnnl_status_t descriptor_any(descriptor *d, const dnnl_dims_t dims, dnnl_data_type_t type) {
-    return dnnl_memory_desc_init_by_tag(d, 2, dims, type, dnnl_format_tag_any);
-}
-static dnnl_status_t matmul_descriptor(dnnl_primitive_desc_t *out, dnnl_engine_t engine, descriptor a, descriptor b,
-                                       descriptor bias, descriptor c, dnnl_primitive_attr_t attributes) {
-    dnnl_matmul_desc_t operation;
-    dnnl_status_t status = dnnl_matmul_desc_init(&operation, &a, &b, bias.ndims ? &bias : NULL, &c);
-    return status ? status : dnnl_primitive_desc_create(out, &operation, attributes, engine, NULL);
-}
-static dnnl_status_t append_rectifier(dnnl_post_ops_t operations) {
-    return dnnl_post_ops_append_eltwise(operations, 1.f, dnnl_eltwise_relu, 0.f, 0.f);
-}
-static dnnl_status_t append_sum(dnnl_post_ops_t operations) {
-    return dnnl_post_ops_append_sum(operations, 1.f);
-}
-#define NO_DESCRIPTOR ((descriptor){0})
-#endif
 
 static dnnl_data_type_t dnnl_type(int type) {
     return type == ELEMENT_BF16 ? dnnl_bf16 : dnnl_f32;
@@ -402,7 +352,8 @@ static attn_status run_part(gemm_context *context, int thread, matrix c, matrix 
         }
         attn_status status = ATTN_OK;
         for (int64_t row = 0, block; row < c.rows && !status; row += block) {
-            block = next_block(c.rows - row, ROW_BLOCK);
+            int64_t left = c.rows - row;
+            block = packed && left < ROW_BLOCK && left > ROW_STEP ? left / ROW_STEP * ROW_STEP : next_block(left, ROW_BLOCK);
             status = run_block(context, thread, matrix_rows(c, row, block), matrix_rows(a, row, block), b, packed, options);
         }
         return status;
@@ -432,10 +383,13 @@ typedef struct cutting {
 
 static cutting cut_product(const gemm_context *context, matrix c, matrix a, int packed) {
     cutting cut;
-    /* Not by who calls, either: for some shapes a row's bits depend on the rows beside it. */
-    cut.rows = c.rows >= 2 * ROW_BLOCK ? ROW_BLOCK : SMALL_ROW_BLOCK;
+    /* Not by who calls, either: for some shapes a row's bits depend on the rows beside it.
+     * With a packed B they do not, and one thread makes no cuts. */
+    cut.rows = a.transposed ? LONG_ROW_BLOCK : c.rows >= 2 * ROW_BLOCK ? ROW_BLOCK : SMALL_ROW_BLOCK;
     if (!a.transposed && !context->rows_are_independent[a.type]) {
         cut.rows = cut.rows / PADDED_ROWS * PADDED_ROWS;
+    } else if (packed && !a.transposed && threads_get() == 1) {
+        cut.rows = c.rows;
     }
     /* The bits of a row depend on the kernel's width, so that depends on n alone. */
     cut.columns = packed ? c.columns : COLUMN_BLOCK;
@@ -502,6 +456,28 @@ attn_status gemm(gemm_context *context, matrix c, matrix a, matrix b, gemm_optio
 
 /* --- packing ------------------------------------------------------------------ */
 
+/* The primitive that brings b into the kernels' order. */
+static dnnl_status_t prepare_packing(gemm_context *context, packed_matrix *packed, matrix b, const_descriptor blocked) {
+    dnnl_dims_t dims = {b.rows, b.columns}, strides = {b.transposed ? 1 : b.stride, b.transposed ? b.stride : 1};
+    descriptor plain;
+    dnnl_primitive_desc_t reorder = NULL;
+    dnnl_status_t status = descriptor_strided(&plain, dims, dnnl_type((int)b.type), strides);
+    if (status) {
+        return status;
+    }
+    status = dnnl_memory_create(&packed->from, DESCRIPTOR_ADDRESS(plain), context->engine, DNNL_MEMORY_NONE);
+    status = status ? status : dnnl_memory_create(&packed->to, blocked, context->engine, packed->data);
+    status = status ? status
+                    : dnnl_reorder_primitive_desc_create(&reorder, DESCRIPTOR_ADDRESS(plain), context->engine, blocked,
+                                                         context->engine, NULL);
+    status = status ? status : dnnl_primitive_create(&packed->reorder, reorder);
+    descriptor_free(plain);
+    if (reorder) {
+        (void)dnnl_primitive_desc_destroy(reorder);
+    }
+    return status;
+}
+
 attn_status gemm_pack(gemm_context *context, matrix b, element_type type, packed_matrix **packed) {
     *packed = NULL;
     gemm_key key = {PADDED_ROWS, b.columns, b.rows, b.rows, 0, b.columns, 0, 0, 1, (int)type, (int)type, 0, 0, 0};
@@ -512,39 +488,37 @@ attn_status gemm_pack(gemm_context *context, matrix b, element_type type, packed
         return ATTN_ERROR_INTERNAL;
     }
     const_descriptor blocked = query(kernel, dnnl_query_weights_md);
-    *result = (packed_matrix){memory_allocate(dnnl_memory_desc_get_size(blocked) + 64, 1), b.rows, b.columns, type};
-    dnnl_dims_t dims = {b.rows, b.columns}, strides = {b.transposed ? 1 : b.stride, b.transposed ? b.stride : 1};
-    descriptor plain;
-    dnnl_memory_t from = NULL, to = NULL;
-    dnnl_primitive_desc_t reorder_descriptor = NULL;
-    dnnl_primitive_t reorder = NULL;
-    dnnl_status_t status = result->data ? dnnl_success : dnnl_out_of_memory;
-    status = status ? status : descriptor_strided(&plain, dims, dnnl_type((int)b.type), strides);
-    if (!status) {
-        status = dnnl_memory_create(&from, DESCRIPTOR_ADDRESS(plain), context->engine, b.data);
-        status = status ? status : dnnl_memory_create(&to, blocked, context->engine, result->data);
-        status = status ? status
-                        : dnnl_reorder_primitive_desc_create(&reorder_descriptor, DESCRIPTOR_ADDRESS(plain), context->engine,
-                                                             blocked, context->engine, NULL);
-        status = status ? status : dnnl_primitive_create(&reorder, reorder_descriptor);
-        dnnl_exec_arg_t arguments[2] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
-        status = status ? status : dnnl_primitive_execute(reorder, context->stream, 2, arguments);
-        descriptor_free(plain);
-    }
-    (void)dnnl_primitive_destroy(reorder);
-    (void)dnnl_primitive_desc_destroy(reorder_descriptor);
-    (void)dnnl_memory_destroy(from);
-    (void)dnnl_memory_destroy(to);
-    if (status) {
+    *result = (packed_matrix){.data = memory_allocate(dnnl_memory_desc_get_size(blocked) + 64, 1),
+                              .rows = b.rows, .columns = b.columns, .type = type};
+    dnnl_status_t status = result->data ? prepare_packing(context, result, b, blocked) : dnnl_out_of_memory;
+    attn_status done = status ? dnnl_failed(status, "prepare the packing of a weight matrix")
+                              : gemm_repack(context, b.data, result);
+    if (done) {
         packed_matrix_free(result);
-        return dnnl_failed(status, "pack a weight matrix");
+        return done;
     }
     *packed = result;
     return ATTN_OK;
 }
 
+attn_status gemm_repack(gemm_context *context, const void *data, packed_matrix *packed) {
+    dnnl_status_t status = dnnl_memory_set_data_handle(packed->from, (void *)(uintptr_t)data);
+    dnnl_exec_arg_t arguments[2] = {{DNNL_ARG_FROM, packed->from}, {DNNL_ARG_TO, packed->to}};
+    status = status ? status : dnnl_primitive_execute(packed->reorder, context->stream, 2, arguments);
+    return status ? dnnl_failed(status, "pack a weight matrix") : ATTN_OK;
+}
+
 void packed_matrix_free(packed_matrix *packed) {
     if (packed) {
+        if (packed->reorder) {
+            (void)dnnl_primitive_destroy(packed->reorder);
+        }
+        if (packed->from) {
+            (void)dnnl_memory_destroy(packed->from);
+        }
+        if (packed->to) {
+            (void)dnnl_memory_destroy(packed->to);
+        }
         memory_free(packed->data);
         memory_free(packed);
     }

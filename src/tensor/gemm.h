@@ -68,6 +68,9 @@ typedef struct packed_matrix packed_matrix;
 
 /* Packs b [k, n] (f32 or bf16, either stored order) as `type`. */
 attn_status gemm_pack(gemm_context *context, matrix b, element_type type, packed_matrix **packed);
+/* Packs a matrix of the same shape, type and stored order again, from `data`. A packed matrix
+ * is packed by one thread at a time. */
+attn_status gemm_repack(gemm_context *context, const void *data, packed_matrix *packed);
 void packed_matrix_free(packed_matrix *packed);
 
 /* C = A B with B packed; A is of the type that B was packed as. */

@@ -63,6 +63,7 @@ static void attention_backward(tape *t, void *context) {
     tape_fail(t, status);
     arena_return_to(t->memory, mark);
     profile_return(t->profile, before);
+    tape_release_gradient(t, c->y);
 }
 
 /* Shows the weights of every sequence to the probe. */

@@ -20,8 +20,9 @@ typedef struct loss_state {
     const int32_t *labels;
     float smoothing, scale;
     int64_t vocabulary;
-    packed_matrix *to_logits; /* W^T */
-    packed_matrix *to_width;  /* W */
+    const packed_matrix *to_logits; /* W^T */
+    const packed_matrix *to_width;  /* W */
+    packed_matrix *own[2];          /* where the tape has no packed weights */
     float *logits;            /* [threads, LOGIT_ROWS, vocabulary] */
     void *gradient;           /* [GRADIENT_ROWS, vocabulary] of the tape's type */
     float *losses, *likelihoods;
@@ -111,6 +112,22 @@ static attn_status run_blocks(loss_state *s) {
     return result;
 }
 
+/* The table, for one batch's many blocks of rows. */
+static const packed_matrix *pack_table(loss_state *s, int transposed) {
+    tape *t = s->t;
+    const packed_matrix *shared = NULL;
+    matrix plain = parameter_matrix(t->parameters, s->table);
+    if (t->status) {
+        return NULL;
+    }
+    if (t->weights) {
+        tape_fail(t, packed_weights_get(t->weights, s->table, transposed, &shared));
+        return shared;
+    }
+    tape_fail(t, gemm_pack(t->gemm, transposed ? matrix_transpose(plain) : plain, t->type, &s->own[transposed]));
+    return s->own[transposed];
+}
+
 attn_status op_cross_entropy(tape *t, tensor *x, parameter table, parameter bias, const int32_t *labels,
                              float smoothing, double divisor, loss_result *result, float *token_likelihood) {
     *result = (loss_result){0};
@@ -132,21 +149,15 @@ attn_status op_cross_entropy(tape *t, tensor *x, parameter table, parameter bias
     if (t->recording) {
         s.gradient = tape_memory(t, GRADIENT_ROWS * vocabulary, element_size(t->type));
     }
-    matrix weight = parameter_matrix(t->parameters, table);
-    profile_place before = profile_enter(t->profile, PROFILE_PACKING, PROFILE_FORWARD,
-                                         (double)(4 * vocabulary * table.columns) * (double)element_size(t->type));
-    if (!t->status) {
-        tape_fail(t, gemm_pack(t->gemm, matrix_transpose(weight), t->type, &s.to_logits));
-    }
-    if (!t->status && t->recording) {
-        tape_fail(t, gemm_pack(t->gemm, weight, t->type, &s.to_width));
-    }
+    profile_place before = profile_enter(t->profile, PROFILE_PACKING, PROFILE_FORWARD, 0);
+    s.to_logits = pack_table(&s, 1);
+    s.to_width = t->recording ? pack_table(&s, 0) : NULL;
     profile_return(t->profile, before);
     if (!t->status) {
         tape_fail(t, run_blocks(&s));
     }
-    packed_matrix_free(s.to_logits);
-    packed_matrix_free(s.to_width);
+    packed_matrix_free(s.own[0]);
+    packed_matrix_free(s.own[1]);
     for (int64_t i = 0; i < tokens && !t->status; i++) {
         result->loss += (double)s.losses[i];
         result->likelihood += (double)s.likelihoods[i];

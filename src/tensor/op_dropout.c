@@ -24,6 +24,7 @@ static void dropout_backward(tape *t, void *context) {
         row_give(t, c->x->type, gradient_row(c->x, c->x->gradient, i), values, room, n, accumulate);
     }
     profile_return(t->profile, before);
+    tape_release_gradient(t, c->y);
 }
 
 tensor *op_dropout(tape *t, tensor *x, float dropout) {

@@ -76,18 +76,19 @@ static void linear_backward(tape *t, void *context) {
         activation_backward(t, c);
     }
     int accumulate;
-    matrix weight = parameter_matrix(t->parameters, c->weight), g = gradient_matrix(c->y);
+    matrix g = gradient_matrix(c->y);
     if (!tape_gradient(t, c->x, &accumulate)) {
         return;
     }
-    double operations = product_operations(g.rows, weight.rows, weight.columns);
+    double operations = product_operations(g.rows, c->weight.rows, c->weight.columns);
     profile_place before = profile_enter(t->profile, PROFILE_LINEAR, PROFILE_BACKWARD, operations);
-    tape_fail(t, gemm(t->gemm, gradient_matrix(c->x), g, weight, (gemm_options){.accumulate = accumulate}));
+    tape_fail(t, tape_product(t, gradient_matrix(c->x), g, c->weight, 0, (gemm_options){.accumulate = accumulate}));
     (void)profile_enter(t->profile, PROFILE_LINEAR_WEIGHTS, PROFILE_BACKWARD, operations);
     matrix d_weight = matrix_of(parameter_gradients(t->parameters, c->weight), c->weight.rows, c->weight.columns,
                                 ELEMENT_F32);
     tape_fail(t, gemm(t->gemm, d_weight, matrix_transpose(g), tensor_matrix(c->x), (gemm_options){.accumulate = 1}));
     profile_return(t->profile, before);
+    tape_release_gradient(t, c->y);
 }
 
 attn_status multiply_packed(tape *t, matrix y, matrix x, const packed_weight *weight, gemm_options options) {
@@ -117,12 +118,8 @@ tensor *op_linear(tape *t, tensor *x, parameter weight, parameter bias, activati
     const packed_weight *packed = t->packed ? packed_parameters_find(t->packed, weight) : NULL;
     profile_place before = profile_enter(t->profile, PROFILE_LINEAR, PROFILE_FORWARD,
                                          product_operations(x->rows, weight.rows, weight.columns));
-    if (packed) {
-        tape_fail(t, multiply_packed(t, tensor_matrix(product), tensor_matrix(x), packed, options));
-    } else {
-        tape_fail(t, gemm(t->gemm, tensor_matrix(product), tensor_matrix(x),
-                          matrix_transpose(parameter_matrix(t->parameters, weight)), options));
-    }
+    tape_fail(t, packed ? multiply_packed(t, tensor_matrix(product), tensor_matrix(x), packed, options)
+                        : tape_product(t, tensor_matrix(product), tensor_matrix(x), weight, 1, options));
     if (separate || kind == ACTIVATION_TANH) {
         int64_t n = y->columns;
         (void)profile_enter(t->profile, PROFILE_LINEAR_ROWS, PROFILE_FORWARD, tensor_bytes(y, 2));

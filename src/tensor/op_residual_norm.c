@@ -50,6 +50,7 @@ static void residual_norm_backward(tape *t, void *context) {
     partial_sums_add_to(t, &biases, parameter_gradients(t->parameters, c->bias));
     partial_sums_add_to(t, &gains, parameter_gradients(t->parameters, c->gain));
     profile_return(t->profile, before);
+    tape_release_gradient(t, y);
 }
 
 tensor *op_residual_norm(tape *t, tensor *x, tensor *f, parameter gain, parameter bias, float epsilon,

@@ -16,6 +16,7 @@ void tape_close(tape *t) {
     arena_free(t->memory);
     gemm_context_free(t->gemm);
     memory_free(t->notes);
+    memory_free(t->spares);
     *t = (tape){0};
 }
 
@@ -23,6 +24,7 @@ void tape_reset(tape *t) {
     arena_reset(t->memory);
     t->count = 0;
     t->draws = 0;
+    t->spare_count = 0;
     t->status = ATTN_OK;
 }
 
@@ -80,10 +82,49 @@ void tape_fail(tape *t, attn_status status) {
     }
 }
 
+static int64_t gradient_bytes(const tensor *x) {
+    return x->rows * x->columns * (int64_t)element_size(x->type);
+}
+
+/* The newest spare of that size, or NULL. */
+static void *take_spare(tape *t, int64_t bytes) {
+    for (size_t i = t->spare_count; i-- > 0;) {
+        if (t->spares[i].bytes == bytes) {
+            void *memory = t->spares[i].memory;
+            t->spares[i] = t->spares[--t->spare_count];
+            return memory;
+        }
+    }
+    return NULL;
+}
+
 void *tape_gradient(tape *t, tensor *x, int *accumulate) {
     *accumulate = x->gradient != NULL;
     if (!x->gradient) {
-        x->gradient = tape_memory(t, x->rows * x->columns, element_size(x->type));
+        x->gradient = take_spare(t, gradient_bytes(x));
+    }
+    if (!x->gradient) {
+        x->gradient = tape_memory(t, gradient_bytes(x), 1);
     }
     return x->gradient;
+}
+
+void tape_release_gradient(tape *t, tensor *y) {
+    attn_status status = memory_grow(&t->spares, &t->spare_capacity, t->spare_count + 1, sizeof *t->spares);
+    if (status) {
+        tape_fail(t, status);
+        return;
+    }
+    t->spares[t->spare_count++] = (tape_spare){y->gradient, gradient_bytes(y)};
+    y->gradient = NULL;
+}
+
+attn_status tape_product(tape *t, matrix c, matrix a, parameter weight, int transposed, gemm_options options) {
+    if (t->weights) {
+        const packed_matrix *packed;
+        attn_status status = packed_weights_get(t->weights, weight, transposed, &packed);
+        return status ? status : gemm_packed(t->gemm, c, a, packed, options);
+    }
+    matrix plain = parameter_matrix(t->parameters, weight);
+    return gemm(t->gemm, c, a, transposed ? matrix_transpose(plain) : plain, options);
 }

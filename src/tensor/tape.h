@@ -12,6 +12,7 @@
 #include "base/memory.h"
 #include "tensor/gemm.h"
 #include "tensor/packed_parameters.h"
+#include "tensor/packed_weights.h"
 #include "tensor/parameters.h"
 #include "tensor/profile.h"
 #include "tensor/rows.h"
@@ -40,12 +41,18 @@ typedef struct attention_probe {
     void *context;
 } attention_probe;
 
+typedef struct tape_spare {
+    void *memory;
+    int64_t bytes;
+} tape_spare;
+
 typedef struct tape {
     arena *memory;
     gemm_context *gemm;
     const row_kernels *rows;
     parameters *parameters;
     const packed_parameters *packed; /* of a model that does not change, with activations in f32; or NULL */
+    packed_weights *weights;         /* of a model that is trained; or NULL */
     element_type type;  /* of activations and products */
     int recording;      /* notes are taken, and dropout is on */
     uint64_t key;       /* of this step's random numbers */
@@ -55,6 +62,8 @@ typedef struct tape {
     profile *profile; /* of the thread at work; NULL: nothing is timed */
     tape_note *notes;
     size_t count, capacity;
+    tape_spare *spares; /* gradients' memory that is not needed any more */
+    size_t spare_count, spare_capacity;
 } tape;
 
 /* The arena and the product context are taken; the parameters are not owned. */
@@ -79,6 +88,9 @@ tensor *tape_tensor(tape *t, int64_t rows, int64_t columns);
 /* count * size bytes that live as long as the tensors. */
 void *tape_memory(tape *t, int64_t count, size_t size);
 
+/* c = a W^T where transposed, else a W: with the packed weight where there is one. */
+attn_status tape_product(tape *t, matrix c, matrix a, parameter weight, int transposed, gemm_options options);
+
 /* A new stream of random numbers. */
 uint64_t tape_draw(tape *t);
 
@@ -91,6 +103,10 @@ void tape_fail(tape *t, attn_status status);
 /* The array for x's gradient. *accumulate says whether to add to what is there
  * (another operation has written) or to overwrite. NULL when memory is short. */
 void *tape_gradient(tape *t, tensor *x, int *accumulate);
+
+/* The operation that made y has gone back: the memory of its gradient serves the next
+ * tape_gradient of that size, while it is in the cache. */
+void tape_release_gradient(tape *t, tensor *y);
 
 /* f32 arithmetic on stored rows. read: the row as f32, in place or widened into
  * `room` [n]. */

@@ -28,11 +28,14 @@ struct gradient_step {
     int worker_count;
     float *blocks[GRADIENT_BLOCKS]; /* gradients; the first is the network's own */
     int block_count;
+    packed_weights *weights;
 };
 
-static attn_status worker_open(worker *w, const network *n) {
-    w->parameters = *n->parameters;
-    return tape_open(&w->tape, &w->parameters);
+static attn_status worker_open(worker *w, const gradient_step *s) {
+    w->parameters = *s->network.parameters;
+    attn_status status = tape_open(&w->tape, &w->parameters);
+    w->tape.weights = s->weights;
+    return status;
 }
 
 /* As many workers as threads, made when first needed: a worker's tape compiles its own
@@ -55,7 +58,7 @@ static attn_status need_workers(gradient_step *s, int count) {
     s->workers = more;
     s->worker_count = count;
     for (int i = 0; i < count; i++) {
-        attn_status status = worker_open(&more[i], &s->network);
+        attn_status status = worker_open(&more[i], s);
         if (status) {
             s->worker_count = i;
             return status;
@@ -81,7 +84,8 @@ attn_status gradient_step_open(const network *n, int blocks, gradient_step **mad
             return ATTN_ERROR_MEMORY;
         }
     }
-    attn_status status = need_workers(s, 1);
+    s->weights = packed_weights_new(n->parameters);
+    attn_status status = s->weights ? need_workers(s, 1) : ATTN_ERROR_MEMORY;
     if (status) {
         gradient_step_free(s);
         *made = NULL;
@@ -99,6 +103,7 @@ void gradient_step_free(gradient_step *s) {
         memory_free(s->workers[i].target_offsets);
     }
     memory_free(s->workers);
+    packed_weights_free(s->weights);
     for (int i = 1; i < GRADIENT_BLOCKS; i++) {
         memory_free(s->blocks[i]);
     }
@@ -224,7 +229,8 @@ static attn_status run_blocks(gradient_step *s, const batch *b, const gradient_t
     if (status) {
         return status;
     }
-    int inside = threads / workers, before = threads_allow_teams(inside);
+    int inside = threads / workers;
+    int before = threads_allow_teams(workers > 1 ? inside : 1); /* a region of one thread is no level */
 #pragma omp parallel for schedule(dynamic, 1) num_threads(workers)
     for (int block = 0; block < s->block_count; block++) {
         worker *w = &s->workers[omp_get_thread_num()];
@@ -244,10 +250,20 @@ static attn_status run_blocks(gradient_step *s, const batch *b, const gradient_t
     return ATTN_OK;
 }
 
+/* An update begins: the optimizer has been at the weights. */
+static attn_status renew_weights(gradient_step *s, profile *p) {
+    double bytes = 2 * (double)packed_weights_bytes(s->weights);
+    profile_place before = profile_enter_team(p, PROFILE_PACKING, bytes, threads_get());
+    attn_status status = packed_weights_renew(s->weights);
+    profile_return(p, before);
+    return status;
+}
+
 attn_status gradient_step_run(gradient_step *s, const batch *b, const gradient_task *task, loss_result *result) {
     loss_result results[GRADIENT_BLOCKS];
+    attn_status status = task->adds ? ATTN_OK : renew_weights(s, task->profile);
     profile_stop(task->profile);
-    attn_status status = run_blocks(s, b, task, results);
+    status = status ? status : run_blocks(s, b, task, results);
     profile_start(task->profile);
     for (int i = 0; task->profile && i < s->worker_count; i++) {
         profile_add(task->profile, &s->workers[i].profile);
@@ -272,7 +288,7 @@ double gradient_step_roof(gradient_step *s) {
 }
 
 size_t gradient_step_memory(const gradient_step *s) {
-    size_t total = (size_t)(s->block_count - 1) * (size_t)s->network.parameters->size * sizeof(float);
+    size_t total = packed_weights_bytes(s->weights) + (size_t)(s->block_count - 1) * (size_t)s->network.parameters->size * sizeof(float);
     for (int i = 0; i < s->worker_count; i++) {
         total += arena_size(s->workers[i].tape.memory);
     }
