@@ -131,7 +131,10 @@ static int should_stop(void *context) {
 /* What the library cannot see: options that were given to no purpose. */
 static int check_given(const command_usage *usage, const attn_train_options *o, const option_row *rows) {
     static const char *const SHAPE[] = {"tokenizer", "vocabulary", "join-continuation", "layers", "width", "heads",
-                                        "feed-forward", "activation", "max-positions"};
+                                        "feed-forward", "activation", "max-positions", "architecture", "cell",
+                                        "score", "hidden"};
+    static const char *const SHAPES_OWN[][5] = {{"heads", "feed-forward", "activation", "attention-dropout", NULL},
+                                                {"cell", "score", "hidden", NULL}}; /* by architecture */
     static const struct {
         const char *option;
         attn_optimizer optimizers[2];
@@ -146,6 +149,15 @@ static int check_given(const command_usage *usage, const attn_train_options *o, 
     for (size_t i = 0; o->init && i < sizeof SHAPE / sizeof *SHAPE; i++) {
         if (options_find(rows, SHAPE[i])->given == OPTION_ON_COMMAND_LINE) {
             return usage_error(usage, "--%s cannot be chosen with --init: the model there has its own", SHAPE[i]);
+        }
+    }
+    const option_row *architecture = options_find(rows, "architecture");
+    for (int i = 0; i < 2; i++) {
+        for (int j = 0; SHAPES_OWN[i][j]; j++) {
+            if (*(const int *)architecture->value != i && options_find(rows, SHAPES_OWN[i][j])->given == OPTION_ON_COMMAND_LINE) {
+                return usage_error(usage, "--%s is not an option of --architecture %s", SHAPES_OWN[i][j],
+                                   architecture->choices[1 - i]);
+            }
         }
     }
     const option_row *kind = options_find(rows, "optimizer");
@@ -203,13 +215,17 @@ int command_train(int argc, char **argv) {
     static const char *const TASKS[] = {"translate", "classify", "masked", "language", NULL};
     static const char *const POOLINGS[] = {"attention", "cls", NULL};
     static const char *const FAMILIES[] = {"gpt2", "llama", NULL};
+    static const char *const ARCHITECTURES[] = {"transformer", "recurrent", NULL};
+    static const char *const CELLS[] = {"gru", "lstm", NULL};
+    static const char *const SCORES[] = {"additive", "dot", "general", NULL};
     static const char *const SCHEDULES[] = {"inverse-square-root", "constant", "cosine", "linear", NULL};
     static const char *const OPTIMIZERS[] = {"adam", "adamw", "sgd", NULL};
     static const char *const WATCHES[] = {"loss", "accuracy", "bleu", "chrf", NULL};
     static const char *const PRECISIONS[] = {"auto", "f32", "bf16", NULL};
     attn_train_options o;
     attn_train_options_defaults(&o);
-    int threads = 0, task = 0, family = 0, pooling = 0, tokenizer = 0, schedule = 0, optimizer = 0, watch = 0, precision = 0;
+    int threads = 0, task = 0, architecture = 0, family = 0, cell = 0, score = 0, pooling = 0, tokenizer = 0;
+    int schedule = 0, optimizer = 0, watch = 0, precision = 0;
     int64_t seed = (int64_t)o.seed;
     console c = {.terminal = isatty(STDERR_FILENO), .every = 10};
     option_row rows[] = {
@@ -237,23 +253,28 @@ int command_train(int argc, char **argv) {
         option_choice("tokenizer", &tokenizer, TOKENIZERS, "how text is cut into tokens; classify and masked: wordpiece (default) or words"),
         option_int("vocabulary", &o.vocabulary, 16, 1000000, "N", "joint vocabulary of both languages"),
         option_flag("join-continuation", &o.join_continuation, "whitespace: join \"wo@@ rd\" to \"word\" in output"),
+        option_choice("architecture", &architecture, ARCHITECTURES, "of the network"),
         option_int("layers", &o.layers, 1, 1024, "N", "encoder layers, and decoder layers"),
         option_int("width", &o.width, 2, 65536, "N", "width of the model"),
-        option_int("heads", &o.heads, 1, 4096, "N", "attention heads; divides the width"),
-        option_int("feed-forward", &o.feed_forward, 1, 1 << 18, "N", "width of the feed-forward layers"),
+        option_int("heads", &o.heads, 1, 4096, "N", "Transformer: attention heads; divides the width"),
+        option_int("feed-forward", &o.feed_forward, 1, 1 << 18, "N", "Transformer: width of the feed-forward layers"),
         option_choice("family", &family, FAMILIES, "of a language model: gpt2 has learned positions and LayerNorm, llama rotary "
                       "positions, RMSNorm and SwiGLU"),
         option_without_default(option_int("kv-heads", &o.kv_heads, 0, 4096, "N", "llama: heads of keys and values; divides the "
                                           "heads (default: as many)")),
         option_int("block", &o.block, 1, 65536, "N", "language: tokens that are trained on together"),
-        option_string("activation", &o.activation, "NAME", "relu, swish or gelu"),
+        option_string("activation", &o.activation, "NAME", "Transformer: relu, swish or gelu"),
+        option_choice("cell", &cell, CELLS, "recurrent: of its layers"),
+        option_choice("score", &score, SCORES, "recurrent: of its attention"),
+        option_int("hidden", &o.hidden, 2, 16384, "N", "recurrent: units of a decoder layer; half of them in each direction of "
+                   "the encoder"),
         option_int("max-positions", &o.max_positions, 2, 1 << 20, "N", "longest sequence in tokens"),
         option_double("dropout", &o.dropout, 0, 0.99, "P", "after embeddings and sub-layers"),
         option_choice("pooling", &pooling, POOLINGS, "classify: what a text's label is read from, a learned attention over its "
                       "words, or the row of [CLS] (opens in transformers)"),
         option_double("word-dropout", &o.word_dropout, 0, 0.99, "P", "classify: chance that a word is hidden in training"),
         option_double("mask-share", &o.mask_share, 0.01, 0.9, "X", "masked: share of the words that are to be guessed"),
-        option_double("attention-dropout", &o.attention_dropout, 0, 0.99, "P", "on attention weights"),
+        option_double("attention-dropout", &o.attention_dropout, 0, 0.99, "P", "Transformer: on attention weights"),
         option_heading("Training"),
         option_without_default(option_int64("updates", &o.max_updates, 0, INT64_MAX / 4, "N", "end after so many updates")),
         option_without_default(option_double("epochs", &o.max_epochs, 0, 1e9, "X", "end after so many passes over the data")),
@@ -325,6 +346,9 @@ int command_train(int argc, char **argv) {
         o.task = (attn_task)task;
         o.pooling = (attn_pooling)pooling;
         o.tokenizer = (attn_tokenizer_kind)tokenizer;
+        o.architecture = (attn_architecture)architecture;
+        o.cell = (attn_cell)cell;
+        o.score = (attn_recurrent_score)score;
         o.schedule = (attn_schedule)schedule;
         o.optimizer = (attn_optimizer)optimizer;
         o.watch = (attn_watch)watch;

@@ -351,7 +351,10 @@ typedef enum attn_task {
 } attn_task;
 
 typedef enum attn_architecture {
-    ATTN_ARCHITECTURE_TRANSFORMER = 0
+    ATTN_ARCHITECTURE_TRANSFORMER = 0,
+    ATTN_ARCHITECTURE_RECURRENT = 1 /* a bidirectional encoder, and a decoder that attends to it
+                                     * and is fed its last result (Bahdanau et al. 2015; Luong
+                                     * et al. 2015, 3.3) */
 } attn_architecture;
 
 /* The family of a language model. */
@@ -359,6 +362,18 @@ typedef enum attn_family {
     ATTN_FAMILY_GPT2 = 0, /* learned positions, LayerNorm, biases (Radford et al. 2019) */
     ATTN_FAMILY_LLAMA = 1 /* rotary positions, RMSNorm, SwiGLU, grouped heads (Touvron et al. 2023) */
 } attn_family;
+
+typedef enum attn_cell {
+    ATTN_CELL_GRU = 0, /* Cho et al. 2014 */
+    ATTN_CELL_LSTM = 1 /* Hochreiter & Schmidhuber 1997 */
+} attn_cell;
+
+/* How a recurrent decoder's state h scores a source token's m. */
+typedef enum attn_recurrent_score {
+    ATTN_RECURRENT_SCORE_ADDITIVE = 0, /* v tanh(W h + U m); Bahdanau et al. 2015 */
+    ATTN_RECURRENT_SCORE_DOT = 1,      /* h m; Luong et al. 2015 */
+    ATTN_RECURRENT_SCORE_GENERAL = 2   /* h W m; the same */
+} attn_recurrent_score;
 
 typedef enum attn_tokenizer_kind {
     ATTN_TOKENIZER_SENTENCEPIECE = 0,
@@ -452,6 +467,12 @@ typedef struct attn_train_options {
     double attention_dropout;  /* 0 */
     const char *activation;    /* "relu"; swish, gelu */
     int max_positions;         /* 512 */
+    /* of a recurrent network, in place of heads, feed_forward, attention_dropout (which must
+     * be 0) and activation */
+    attn_cell cell;             /* ATTN_CELL_GRU */
+    attn_recurrent_score score; /* ATTN_RECURRENT_SCORE_ADDITIVE */
+    int hidden;                 /* 256; units of a decoder's layer, even: the encoder has half of
+                                 * them in each direction; layers is at most 16 */
 
     double rate;               /* 0.002; peak learning rate */
     attn_schedule schedule;    /* cosine and linear need max_updates or max_epochs (whose

@@ -60,15 +60,14 @@ static attn_status run_batch(alignment_batch *b) {
             size_t first = r->source_offsets[b->texts[i]], length = r->source_offsets[b->texts[i] + 1] - first;
             const hypothesis *h = b->items[i];
             memcpy(source + source_offsets[i], r->sources.ids + first, length * sizeof *source);
-            target[target_offsets[i]] = b->model->transformer->config.decoder_start_token_id;
+            target[target_offsets[i]] = b->model->translator.config->decoder_start_token_id;
             memcpy(target + target_offsets[i] + 1, h->ids, (size_t)h->count * sizeof *target);
             source_offsets[i + 1] = source_offsets[i] + (int32_t)length;
             target_offsets[i + 1] = target_offsets[i] + h->count + 1;
         }
         packing from = {source_offsets, (int64_t)b->count}, to = {target_offsets, (int64_t)b->count};
         t->probe = (attention_probe){take_weights, b};
-        tensor *encoded = transformer_encode(t, b->model->transformer, source, from);
-        (void)transformer_decode(t, b->model->transformer, target, to, encoded, from);
+        (void)b->model->translator.kind->decode(t, b->model->translator.model, source, from, target, to);
         t->probe = (attention_probe){0};
         status = t->status;
     }
@@ -78,10 +77,18 @@ static attn_status run_batch(alignment_batch *b) {
     return status;
 }
 
-static attn_status check_choice(const transformer *model, int layer, int head) {
-    const model_config *c = &model->config;
-    if (layer < -1 || layer >= c->decoder_layers) {
-        return fail(ATTN_ERROR_ARGUMENT, "decoder layer %d was asked for, the model has 0 to %d", layer, c->decoder_layers - 1);
+/* How many layers attend to the source. */
+static int cross_layers(const translator *model) {
+    int layers[3];
+    model->kind->attention_layers(model->model, layers);
+    return layers[2];
+}
+
+static attn_status check_choice(const translator *model, int layer, int head) {
+    const model_config *c = model->config;
+    if (layer < -1 || layer >= cross_layers(model)) {
+        return fail(ATTN_ERROR_ARGUMENT, "decoder layer %d was asked for, the model has 0 to %d", layer,
+                    cross_layers(model) - 1);
     }
     if (head < -1 || head >= c->decoder_attention_heads) {
         return fail(ATTN_ERROR_ARGUMENT, "head %d was asked for, the decoder has 0 to %d", head,
@@ -91,13 +98,13 @@ static attn_status check_choice(const transformer *model, int layer, int head) {
 }
 
 attn_status align_translation(const attn_model *model, attn_translation *r, int layer, int head) {
-    attn_status status = check_choice(model->transformer, layer, head);
+    attn_status status = check_choice(&model->translator, layer, head);
     if (status) {
         return status;
     }
     alignment_batch b = {.model = model, .translation = r, .head = head};
     (void)snprintf(b.part, sizeof b.part, "decoder.%d.cross",
-                   layer < 0 ? model->transformer->config.decoder_layers - 1 : layer);
+                   layer < 0 ? cross_layers(&model->translator) - 1 : layer);
     b.items = memory_allocate(BATCH_TOKENS + 1, sizeof *b.items);
     b.texts = memory_allocate(BATCH_TOKENS + 1, sizeof *b.texts);
     status = b.items && b.texts ? ATTN_OK : ATTN_ERROR_MEMORY;

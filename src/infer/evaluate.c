@@ -30,7 +30,7 @@ static attn_status measure_loss(const attn_model *model, const parallel_text *te
     corpus_options limits;
     corpus pairs = {0};
     corpus_options_defaults(&limits);
-    limits.max_source_tokens = limits.max_target_tokens = (size_t)model->transformer->config.max_position_embeddings;
+    limits.max_source_tokens = limits.max_target_tokens = (size_t)model->translator.config->max_position_embeddings;
     attn_status status = corpus_encode(text, model->tokenizer, &limits, &pairs);
     status = status ? status : evaluate_loss(model, &pairs, result);
     corpus_release(&pairs);

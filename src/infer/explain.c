@@ -68,9 +68,9 @@ static attn_status list_tokens(const tokenizer *t, const int32_t *ids, size_t co
 /* The target's ids with </s>: those of the given text, or the best translation's. */
 static attn_status find_target(const attn_model *model, const id_buffer *source, const char *target,
                                const search_options *options, id_buffer *ids) {
-    int32_t eos = model->transformer->config.eos_token_id;
+    int32_t eos = model->translator.config->eos_token_id;
     if (target) {
-        size_t positions = (size_t)model->transformer->config.max_position_embeddings;
+        size_t positions = (size_t)model->translator.config->max_position_embeddings;
         attn_status status = encode_text(model->tokenizer, TOKENIZER_TARGET, positions, target, ids, NULL);
         return status ? status : ids->count ? ATTN_OK : fail(ATTN_ERROR_ARGUMENT, "the given translation is blank");
     }
@@ -99,11 +99,10 @@ static attn_status collect(const attn_model *model, const id_buffer *source, con
     if (!status) {
         const int32_t source_offsets[] = {0, (int32_t)source->count}, target_offsets[] = {0, (int32_t)target->count};
         packing from = {source_offsets, 1}, to = {target_offsets, 1};
-        inputs[0] = model->transformer->config.decoder_start_token_id;
+        inputs[0] = model->translator.config->decoder_start_token_id;
         memcpy(inputs + 1, target->ids, (target->count - 1) * sizeof *inputs);
         t->probe = (attention_probe){take_weights, e};
-        tensor *memory = transformer_encode(t, model->transformer, source->ids, from);
-        (void)transformer_decode(t, model->transformer, inputs, to, memory, from);
+        (void)model->translator.kind->decode(t, model->translator.model, source->ids, from, inputs, to);
         t->probe = (attention_probe){0};
         status = t->status;
     }
@@ -132,9 +131,8 @@ attn_status attn_explain(const attn_model *model, const char *text, const char *
     if (!e) {
         return ATTN_ERROR_MEMORY;
     }
-    const model_config *config = &model->transformer->config;
-    e->layers[ATTN_ENCODER_SELF] = config->encoder_layers;
-    e->layers[ATTN_DECODER_SELF] = e->layers[ATTN_DECODER_CROSS] = config->decoder_layers;
+    const model_config *config = model->translator.config;
+    model->translator.kind->attention_layers(model->translator.model, e->layers);
     for (int kind = 0; kind < ATTENTION_KINDS && !status; kind++) {
         e->weights[kind] = memory_allocate((size_t)e->layers[kind], sizeof *e->weights[kind]);
         status = e->weights[kind] ? ATTN_OK : ATTN_ERROR_MEMORY;

@@ -71,10 +71,12 @@ attn_status attn_model_load_as(const char *directory, attn_compute compute, attn
     status = status ? status : network_load(directory, (network_purpose){0, ELEMENT_F32}, &m->network);
     status = status ? status : tokenizer_load(directory, &m->tokenizer);
     status = status ? status : check_agreement(m);
-    if (!status && m->network.kind == &transformer_kind) {
-        m->transformer = m->network.model;
+    if (!status) {
+        m->translator = translator_of(&m->network);
+    }
+    if (!status && m->translator.kind) {
         status = product_type_of(directory, compute, &type);
-        status = status ? status : searcher_new(m->transformer, type, &m->searcher);
+        status = status ? status : searcher_new(&m->translator, type, &m->searcher);
     } else if (!status && compute != ATTN_COMPUTE_AUTO && compute != ATTN_COMPUTE_F32) {
         status = fail(ATTN_ERROR_UNSUPPORTED, "%s does not translate: its products are f32 alone", directory);
     }
@@ -132,10 +134,10 @@ void attn_model_free(attn_model *model) {
 
 /* --- describing ---------------------------------------------------------------- */
 
-static int64_t parameters_under(const transformer *model, const char *prefix) {
+static int64_t parameters_under(const parameters *set, const char *prefix) {
     int64_t count = 0;
-    for (size_t i = 0; i < model->parameters.count; i++) {
-        const named_parameter *p = &model->parameters.list[i];
+    for (size_t i = 0; i < set->count; i++) {
+        const named_parameter *p = &set->list[i];
         if (strncmp(p->name, prefix, strlen(prefix)) == 0) {
             count += p->where.rows * p->where.columns;
         }
@@ -229,14 +231,7 @@ static attn_status describe_training(const attn_model *m, FILE *out) {
     return ATTN_OK;
 }
 
-attn_status attn_model_describe(const attn_model *model, FILE *out) {
-    if (!model || !out) {
-        return fail(ATTN_ERROR_ARGUMENT, "a model and a stream were expected");
-    }
-    const transformer *t = model->transformer;
-    const model_config *c = &t->config;
-    char a[32], b[32], d[32], e[32];
-    (void)fprintf(out, "%s\n\narchitecture\n", model->directory);
+static void describe_transformer(const model_config *c, FILE *out) {
     (void)fprintf(out, "  Transformer (MarianMT), encoder and decoder, post-norm, sinusoidal positions\n");
     (void)fprintf(out, "  layers                %d encoder + %d decoder\n", c->encoder_layers, c->decoder_layers);
     (void)fprintf(out, "  width                 %d\n", c->d_model);
@@ -244,13 +239,31 @@ attn_status attn_model_describe(const attn_model *model, FILE *out) {
                   c->decoder_attention_heads);
     (void)fprintf(out, "  feed-forward          %d encoder, %d decoder, %s\n", c->encoder_ffn_dim, c->decoder_ffn_dim,
                   activation_name(c->activation_function));
+}
+
+static void describe_recurrent(const model_config *c, FILE *out) {
+    (void)fprintf(out, "  recurrent: bidirectional encoder, decoder with attention and input feeding\n");
+    (void)fprintf(out, "  layers                %d encoder + %d decoder\n", c->encoder_layers, c->decoder_layers);
+    (void)fprintf(out, "  cell, score           %s, %s\n", CELL_NAMES[c->cell], SCORE_NAMES[c->score]);
+    (void)fprintf(out, "  width, hidden         %d, %d\n", c->d_model, c->hidden_size);
+}
+
+attn_status attn_model_describe(const attn_model *model, FILE *out) {
+    if (!model || !out) {
+        return fail(ATTN_ERROR_ARGUMENT, "a model and a stream were expected");
+    }
+    const model_config *c = model->translator.config;
+    char a[32], b[32], d[32], e[32];
+    (void)fprintf(out, "%s\n\narchitecture\n", model->directory);
+    (c->type == MODEL_RECURRENT ? describe_recurrent : describe_transformer)(c, out);
     (void)fprintf(out, "  positions             %d\n", c->max_position_embeddings);
     (void)fprintf(out, "  beams, longest        %d, %d tokens\n", c->num_beams, c->max_length);
-    int64_t embedding = t->embedding.rows * t->embedding.columns + t->logits_bias.columns;
+    const parameters *all = model->translator.parameters;
+    int64_t embedding = (int64_t)c->vocab_size * (c->d_model + 1);
     (void)fprintf(out, "\nparameters\n  all                   %s\n  embedding and bias    %s\n  encoder               %s\n"
                   "  decoder               %s\n",
-                  grouped(parameters_count(&t->parameters), a), grouped(embedding, b),
-                  grouped(parameters_under(t, "model.encoder."), d), grouped(parameters_under(t, "model.decoder."), e));
+                  grouped(parameters_count(all), a), grouped(embedding, b),
+                  grouped(parameters_under(all, "model.encoder."), d), grouped(parameters_under(all, "model.decoder."), e));
     (void)fprintf(out, "\nvocabulary\n  pieces                %s\n  tokenizer             %s\n",
                   grouped((int64_t)tokenizer_vocabulary_size(model->tokenizer), a),
                   tokenizer_get_kind(model->tokenizer) == TOKENIZER_WHITESPACE ? "whitespace" : "SentencePiece");

@@ -6,13 +6,12 @@
 
 #include "data/tokenizer.h"
 #include "infer/search.h"
-#include "model/transformer.h"
 
 struct attn_model {
     char *directory;          /* FILE_MEMORY_FOLDER where it came from memory */
     int from_memory;
     network network;          /* owned */
-    transformer *transformer; /* its model, where that is one */
+    translator translator;    /* of it, where it translates */
     tokenizer *tokenizer;
     searcher *searcher;
 };

@@ -50,7 +50,7 @@ static attn_status encode_phrases(const attn_model *model, const char *text, id_
 
 static attn_status encode_one(const attn_model *model, const attn_translate_options *options, size_t i, requests *r,
                               phrase_places *phrases, places *p) {
-    size_t positions = (size_t)model->transformer->config.max_position_embeddings;
+    size_t positions = (size_t)model->translator.config->max_position_embeddings;
     const char *prefix = options->prefixes ? options->prefixes[i] : NULL;
     const char *required = options->required ? options->required[i] : NULL;
     char changed[CHANGE_ROOM] = "";

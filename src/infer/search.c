@@ -43,7 +43,7 @@ typedef struct live_sentence {
 /* A thread's own: its tape, caches and living sentences. */
 typedef struct worker {
     waiting_sentences *queue;
-    const transformer *model;
+    const translator *model;
     const search_options *options;
     tape *t;
     cache self, cross;
@@ -123,8 +123,8 @@ static attn_status start_sentence(worker *w, size_t index, int32_t *places) {
     *sentence = (live_sentence){.index = index, .length = (int32_t)length};
     const sentence_request *request = request_of(w->options, index);
     attn_status status = beam_open(&sentence->beam, w->options, request, q->ids + q->offsets[index], (int32_t)length,
-                                   longest_translation(&w->model->config, w->options, request, length),
-                                   w->model->config.eos_token_id);
+                                   longest_translation(w->model->config, w->options, request, length),
+                                   w->model->config->eos_token_id);
     if (status) {
         return status;
     }
@@ -168,8 +168,7 @@ static attn_status admit(worker *w) {
         return status;
     }
     offsets[count] = (int32_t)tokens;
-    tensor *memory = transformer_encode(t, w->model, ids, (packing){offsets, (int64_t)count});
-    return fill_cross_cache(t, w->model, memory, places, &w->cross);
+    return w->model->kind->encode(t, w->model->model, ids, (packing){offsets, (int64_t)count}, places, &w->cross);
 }
 
 /* Room for `rows` more keys and values: first those that no hypothesis needs. */
@@ -216,7 +215,7 @@ static attn_status gather_step(worker *w, step_input *in) {
         const beam *b = &sentence->beam;
         for (int k = 0; k < b->alive; k++, row++) {
             const int64_t at = (int64_t)k * b->max_length;
-            ids[row] = b->length ? b->ids[at + b->length - 1] : w->model->config.decoder_start_token_id;
+            ids[row] = b->length ? b->ids[at + b->length - 1] : w->model->config->decoder_start_token_id;
             positions[row] = b->length;
             places[row] = b->places[at + b->length] = cache_take(&w->self);
             lengths[row] = b->length + 1;
@@ -238,7 +237,7 @@ static attn_status gather_step(worker *w, step_input *in) {
  * a block of rows at a time. */
 static attn_status find_candidates(worker *w, const tensor *x, int64_t rows, candidate *list, int wanted, int *counts) {
     tape *t = w->t;
-    const model_config *c = &w->model->config;
+    const model_config *c = w->model->config;
     const packed_weight *table = packed_parameters_find(t->packed, w->model->embedding);
     float *logits = tape_memory(t, LOGIT_BLOCK * (int64_t)c->vocab_size, sizeof *logits);
     int sampling = w->options->steering && w->options->steering->sampling.on;
@@ -316,7 +315,7 @@ static attn_status step(worker *w) {
     int wanted = 2 * w->options->beam + (w->options->steering && w->options->steering->requests ? MOST_PHRASES : 0);
     candidate *list = tape_memory(w->t, in.rows * wanted, sizeof *list);
     int *counts = tape_memory(w->t, in.rows, sizeof *counts);
-    tensor *x = decoder_step(w->t, w->model, &in, &w->self, &w->cross);
+    tensor *x = w->model->kind->step(w->t, w->model->model, &in, &w->self, &w->cross);
     if (x && in.cross_weights) {
         add_coverage(w, &in);
     }
@@ -339,11 +338,13 @@ static attn_status work(worker *w) {
 }
 
 static attn_status run_worker(waiting_sentences *q) {
-    const model_config *config = &searcher_model(q->s)->config;
+    const translator *model = searcher_translator(q->s);
+    cache_shape self, cross;
     size_t most = (size_t)(MOST_ROWS / q->options->beam);
-    worker w = {.queue = q, .model = searcher_model(q->s), .options = q->options, .most_sentences = most ? most : 1};
-    attn_status status = cache_open(&w.self, config->decoder_layers, config->d_model);
-    status = status ? status : cache_open(&w.cross, config->decoder_layers, config->d_model);
+    worker w = {.queue = q, .model = model, .options = q->options, .most_sentences = most ? most : 1};
+    model->kind->shapes(model->model, &self, &cross);
+    attn_status status = cache_open(&w.self, self.layers, self.width);
+    status = status ? status : cache_open(&w.cross, cross.layers, cross.width);
     w.alive = memory_allocate(w.most_sentences, sizeof *w.alive);
     w.t = searcher_borrow_tape(q->s);
     status = status ? status : w.alive && w.t ? work(&w) : ATTN_ERROR_MEMORY;

@@ -19,7 +19,7 @@
 
 #include "data/tokenizer.h"
 #include "infer/steering.h"
-#include "model/transformer.h"
+#include "infer/translator.h"
 
 typedef struct search_options {
     int beam;              /* 1 .. 64 */
@@ -57,9 +57,9 @@ void hypothesis_list_release(hypothesis_list *list);
  * search at once. The model must outlive it and must not change. Products are of
  * `type`, whatever the model trains in. */
 typedef struct searcher searcher;
-attn_status searcher_new(const transformer *model, product_type type, searcher **made);
+attn_status searcher_new(const translator *from, product_type type, searcher **made);
 void searcher_free(searcher *s); /* NULL is allowed */
-const transformer *searcher_model(const searcher *s);
+const translator *searcher_translator(const searcher *s);
 
 /* A tape over the model, with its packed weights, to be given back. */
 tape *searcher_borrow_tape(searcher *s); /* NULL when memory is short */

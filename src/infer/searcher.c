@@ -5,7 +5,7 @@
 #include "infer/search.h"
 
 struct searcher {
-    const transformer *model;
+    translator translator;
     parameters view; /* the model's, f32 alone */
     packed_parameters *packed;
     product_type type;
@@ -63,43 +63,19 @@ void searcher_return_tape(searcher *s, tape *t) {
     }
 }
 
-static attn_status pack_attention(searcher *s, const multi_head_attention *a, int cross) {
-    const parameters *p = &s->view;
-    attn_status status =
-        cross ? packed_parameters_add(s->packed, s->type, p, a->query.weight) : ATTN_OK;
-    parameter fused = cross ? parameter_joined(a->key.weight, 2) : parameter_joined(a->query.weight, 3);
-    status = status ? status : packed_parameters_add(s->packed, s->type, p, fused);
-    return status ? status : packed_parameters_add(s->packed, s->type, p, a->output.weight);
-}
-
-static attn_status pack_feed_forward(searcher *s, const feed_forward *f) {
-    attn_status status = packed_parameters_add(s->packed, s->type, &s->view, f->inner.weight);
-    return status ? status : packed_parameters_add(s->packed, s->type, &s->view, f->outer.weight);
-}
-
 static attn_status pack_all(searcher *s) {
-    const transformer *model = s->model;
     attn_status status = s->packed ? ATTN_OK : ATTN_ERROR_MEMORY;
-    for (int i = 0; i < model->config.encoder_layers && !status; i++) {
-        status = pack_attention(s, &model->encoder[i].self_attention, 0);
-        status = status ? status : pack_feed_forward(s, &model->encoder[i].feed_forward);
-    }
-    for (int i = 0; i < model->config.decoder_layers && !status; i++) {
-        status = pack_attention(s, &model->decoder[i].self_attention, 0);
-        status = status ? status : pack_attention(s, &model->decoder[i].cross_attention, 1);
-        status = status ? status : pack_feed_forward(s, &model->decoder[i].feed_forward);
-    }
-    status = status ? status : packed_parameters_add(s->packed, s->type, &s->view, model->embedding);
-    return status;
+    status = status ? status : s->translator.kind->pack(s->packed, s->type, &s->view, s->translator.model);
+    return status ? status : packed_parameters_add(s->packed, s->type, &s->view, s->translator.embedding);
 }
 
-attn_status searcher_new(const transformer *model, product_type type, searcher **made) {
+attn_status searcher_new(const translator *from, product_type type, searcher **made) {
     *made = NULL;
     searcher *s = memory_allocate(1, sizeof *s);
     if (!s) {
         return ATTN_ERROR_MEMORY;
     }
-    *s = (searcher){.model = model, .view = model->parameters, .packed = packed_parameters_new(), .type = type};
+    *s = (searcher){.translator = *from, .view = *from->parameters, .packed = packed_parameters_new(), .type = type};
     s->view.copies = NULL;
     s->view.gradients = NULL;
     if (pthread_mutex_init(&s->lock, NULL) != 0) {
@@ -128,6 +104,6 @@ void searcher_free(searcher *s) {
     }
 }
 
-const transformer *searcher_model(const searcher *s) {
-    return s->model;
+const translator *searcher_translator(const searcher *s) {
+    return &s->translator;
 }

@@ -1,10 +1,12 @@
 /* The decoder's layers with a cache (Vaswani et al. 2017, 3.1): the same projections,
  * normalisation and feed-forward as model/layers.c, but attention is of one query a row
  * to the places that the row lists (attn_attention_decode, page size 1). */
-#include "infer/step.h"
+#include "infer/translator.h"
 
 #include <attn/attention.h>
 #include <math.h>
+
+#include "model/transformer.h"
 
 /* Rounded up to three leading bits: the products cut rows into powers of two. */
 int64_t step_padded_rows(int64_t rows) {
@@ -109,7 +111,8 @@ static void write_weights(const multi_head_attention *a, const tensor *q, const 
     }
 }
 
-tensor *decoder_step(tape *t, const transformer *model, const step_input *in, cache *self, const cache *cross) {
+static tensor *step(tape *t, const void *from, const step_input *in, cache *self, const cache *cross) {
+    const transformer *model = from;
     tensor *x = embed_rows(t, model, in);
     for (int i = 0; i < model->config.decoder_layers && x; i++) {
         const decoder_layer *layer = &model->decoder[i];
@@ -130,7 +133,10 @@ tensor *decoder_step(tape *t, const transformer *model, const step_input *in, ca
     return x;
 }
 
-attn_status fill_cross_cache(tape *t, const transformer *model, tensor *memory, const int32_t *places, cache *cross) {
+/* Projects the encoder's result to every layer's cross-attention keys and values. */
+static attn_status encode(tape *t, const void *from, const int32_t *ids, packing p, const int32_t *places, cache *cross) {
+    const transformer *model = from;
+    tensor *memory = transformer_encode(t, model, ids, p);
     for (int i = 0; i < model->config.decoder_layers && !t->status; i++) {
         arena_mark mark = arena_get_mark(t->memory);
         tensor *projected = project_keys_values(t, &model->decoder[i].cross_attention, memory);
@@ -141,3 +147,50 @@ attn_status fill_cross_cache(tape *t, const transformer *model, tensor *memory, 
     }
     return t->status;
 }
+
+/* --- as a translator ---------------------------------------------------------------- */
+
+static attn_status pack_attention(packed_parameters *packed, product_type type, const parameters *p, const multi_head_attention *a, int cross) {
+    attn_status status =
+        cross ? packed_parameters_add(packed, type, p, a->query.weight) : ATTN_OK;
+    parameter fused = cross ? parameter_joined(a->key.weight, 2) : parameter_joined(a->query.weight, 3);
+    status = status ? status : packed_parameters_add(packed, type, p, fused);
+    return status ? status : packed_parameters_add(packed, type, p, a->output.weight);
+}
+
+static attn_status pack_feed_forward(packed_parameters *packed, product_type type, const parameters *p, const feed_forward *f) {
+    attn_status status = packed_parameters_add(packed, type, p, f->inner.weight);
+    return status ? status : packed_parameters_add(packed, type, p, f->outer.weight);
+}
+
+static attn_status pack(packed_parameters *packed, product_type type, const parameters *p, const void *from) {
+    const transformer *model = from;
+    attn_status status = ATTN_OK;
+    for (int i = 0; i < model->config.encoder_layers && !status; i++) {
+        status = pack_attention(packed, type, p, &model->encoder[i].self_attention, 0);
+        status = status ? status : pack_feed_forward(packed, type, p, &model->encoder[i].feed_forward);
+    }
+    for (int i = 0; i < model->config.decoder_layers && !status; i++) {
+        status = pack_attention(packed, type, p, &model->decoder[i].self_attention, 0);
+        status = status ? status : pack_attention(packed, type, p, &model->decoder[i].cross_attention, 1);
+        status = status ? status : pack_feed_forward(packed, type, p, &model->decoder[i].feed_forward);
+    }
+    return status;
+}
+
+static void shapes(const void *from, cache_shape *self, cache_shape *cross) {
+    const model_config *c = &((const transformer *)from)->config;
+    *self = *cross = (cache_shape){c->decoder_layers, c->d_model};
+}
+
+static tensor *decode(tape *t, const void *model, const int32_t *source, packing from, const int32_t *inputs, packing to) {
+    return transformer_decode(t, model, inputs, to, transformer_encode(t, model, source, from), from);
+}
+
+static void attention_layers(const void *from, int layers[3]) {
+    const model_config *c = &((const transformer *)from)->config;
+    layers[0] = c->encoder_layers;
+    layers[1] = layers[2] = c->decoder_layers;
+}
+
+const translator_kind transformer_translator = {pack, shapes, encode, step, decode, attention_layers};

@@ -5,7 +5,6 @@
 #define ATTN_INFER_STEP_H
 
 #include "infer/cache.h"
-#include "model/transformer.h"
 
 /* Which places of a cache each row attends to: row r to table[r * stride + j],
  * j < lengths[r]. */
@@ -25,13 +24,6 @@ typedef struct step_input {
     float *cross_weights; /* NULL, or [rows, cross.stride]: receives the last layer's cross-attention, the
                            * mean of its heads; cells behind a row's length stay as they are */
 } step_input;
-
-/* [at least rows, width]: what the embedding turns into logits. On the tape's arena. */
-tensor *decoder_step(tape *t, const transformer *model, const step_input *in, cache *self, const cache *cross);
-
-/* Projects the encoder's result to every layer's cross-attention keys and values: token
- * i goes to places[i]. */
-attn_status fill_cross_cache(tape *t, const transformer *model, tensor *memory, const int32_t *places, cache *cross);
 
 /* A number of rows >= rows that cuts into few blocks of the products. */
 int64_t step_padded_rows(int64_t rows);

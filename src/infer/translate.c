@@ -64,7 +64,7 @@ attn_status encode_text(const tokenizer *t, tokenizer_side side, size_t position
 attn_status encode_texts(const attn_model *model, tokenizer_side side, const char *const *texts, size_t count,
                          const attn_translate_options *options, id_buffer *ids, size_t *offsets) {
     char changed[CHANGE_ROOM];
-    size_t positions = (size_t)model->transformer->config.max_position_embeddings;
+    size_t positions = (size_t)model->translator.config->max_position_embeddings;
     offsets[0] = 0;
     for (size_t i = 0; i < count; i++) {
         changed[0] = '\0';

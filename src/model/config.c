@@ -1,6 +1,7 @@
 /* A model's sizes and switches: one table of integers and one of reals hold each
  * key's name, range and default, so that reading, checking, comparing and writing
- * cannot disagree. Keys and defaults are those of transformers' MarianConfig. */
+ * cannot disagree. Keys and defaults are those of transformers' MarianConfig; a recurrent
+ * model takes those that mean something for it and adds its own. */
 #include "model/config.h"
 
 #include <jansson.h>
@@ -12,7 +13,7 @@
 #include "base/memory.h"
 
 enum { MAX_VOCAB = 1 << 24, MAX_WIDTH = 1 << 16, MAX_LAYERS = 1024, MAX_FFN = 1 << 18, MAX_LENGTH = 1 << 20,
-       MAX_BEAMS = 1024 };
+       MAX_BEAMS = 1024, MAX_HIDDEN = 1 << 14 };
 enum { MAX_POSITION_TABLE = 1 << 28 }; /* positions * width: a file must not be able to ask for all memory */
 
 typedef enum presence { REQUIRED, OPTIONAL } presence;
@@ -22,32 +23,42 @@ typedef struct integer_key {
     size_t offset;
     int minimum, maximum;
     presence need;
+    int types; /* bits 1 << model_type that have it; 0: all */
 } integer_key;
+
+enum { MARIAN = 1 << MODEL_MARIAN, RECURRENT = 1 << MODEL_RECURRENT };
+
+static int has_key(int types, const model_config *config) {
+    return types == 0 || (types >> config->type & 1);
+}
 
 #define AT(field) #field, offsetof(model_config, field)
 static const integer_key SIZES[] = {
-    {AT(vocab_size), 1, MAX_VOCAB, REQUIRED},
-    {AT(d_model), 2, MAX_WIDTH, REQUIRED},
-    {AT(encoder_layers), 1, MAX_LAYERS, REQUIRED},
-    {AT(decoder_layers), 1, MAX_LAYERS, REQUIRED},
-    {AT(encoder_attention_heads), 1, MAX_WIDTH, REQUIRED},
-    {AT(decoder_attention_heads), 1, MAX_WIDTH, REQUIRED},
-    {AT(encoder_ffn_dim), 1, MAX_FFN, REQUIRED},
-    {AT(decoder_ffn_dim), 1, MAX_FFN, REQUIRED},
-    {AT(max_position_embeddings), 1, MAX_LENGTH, REQUIRED},
+    {AT(vocab_size), 1, MAX_VOCAB, REQUIRED, 0},
+    {AT(d_model), 2, MAX_WIDTH, REQUIRED, 0},
+    {AT(encoder_layers), 1, MAX_LAYERS, REQUIRED, MARIAN},
+    {AT(decoder_layers), 1, MAX_LAYERS, REQUIRED, MARIAN},
+    {AT(encoder_layers), 1, DECODER_LAYERS, REQUIRED, RECURRENT},
+    {AT(decoder_layers), 1, DECODER_LAYERS, REQUIRED, RECURRENT},
+    {AT(encoder_attention_heads), 1, MAX_WIDTH, REQUIRED, MARIAN},
+    {AT(decoder_attention_heads), 1, MAX_WIDTH, REQUIRED, MARIAN},
+    {AT(encoder_ffn_dim), 1, MAX_FFN, REQUIRED, MARIAN},
+    {AT(decoder_ffn_dim), 1, MAX_FFN, REQUIRED, MARIAN},
+    {AT(hidden_size), 2, MAX_HIDDEN, REQUIRED, RECURRENT},
+    {AT(max_position_embeddings), 1, MAX_LENGTH, REQUIRED, 0},
 };
 
 /* In 0 .. vocab_size - 1; null or absent is TOKEN_NONE. */
 static const integer_key TOKENS[] = {
-    {AT(pad_token_id), 0, 0, REQUIRED},
-    {AT(eos_token_id), 0, 0, REQUIRED},
-    {AT(bos_token_id), 0, 0, OPTIONAL},
-    {AT(decoder_start_token_id), 0, 0, REQUIRED},
+    {AT(pad_token_id), 0, 0, REQUIRED, 0},
+    {AT(eos_token_id), 0, 0, REQUIRED, 0},
+    {AT(bos_token_id), 0, 0, OPTIONAL, 0},
+    {AT(decoder_start_token_id), 0, 0, REQUIRED, 0},
 };
 
 static const integer_key GENERATION[] = {
-    {AT(num_beams), 1, MAX_BEAMS, OPTIONAL},
-    {AT(max_length), 1, MAX_LENGTH, OPTIONAL},
+    {AT(num_beams), 1, MAX_BEAMS, OPTIONAL, 0},
+    {AT(max_length), 1, MAX_LENGTH, OPTIONAL, 0},
 };
 
 /* Booleans; `fixed` is the value that alone is built, or -1. */
@@ -55,11 +66,12 @@ static const struct {
     const char *key;
     size_t offset;
     int fixed;
+    int types;
 } SWITCHES[] = {
-    {AT(scale_embedding), -1},
-    {AT(static_position_embeddings), 1},
-    {AT(share_encoder_decoder_embeddings), 1},
-    {AT(tie_word_embeddings), 1},
+    {AT(scale_embedding), -1, 0},
+    {AT(static_position_embeddings), 1, MARIAN},
+    {AT(share_encoder_decoder_embeddings), 1, 0},
+    {AT(tie_word_embeddings), 1, 0},
 };
 
 static const struct {
@@ -67,12 +79,13 @@ static const struct {
     size_t offset;
     double minimum, maximum;
     const char *range;
+    int types;
 } REALS[] = {
-    {AT(dropout), 0, 0x1.fffffep-1, "[0, 1)"},
-    {AT(attention_dropout), 0, 0x1.fffffep-1, "[0, 1)"},
-    {AT(activation_dropout), 0, 0x1.fffffep-1, "[0, 1)"},
-    {AT(init_std), 1e-9, 10, "(0, 10]"},
-    {AT(length_penalty), -100, 100, "[-100, 100]"}, /* the last: generation's */
+    {AT(dropout), 0, 0x1.fffffep-1, "[0, 1)", 0},
+    {AT(attention_dropout), 0, 0x1.fffffep-1, "[0, 1)", MARIAN},
+    {AT(activation_dropout), 0, 0x1.fffffep-1, "[0, 1)", MARIAN},
+    {AT(init_std), 1e-9, 10, "(0, 10]", MARIAN},
+    {AT(length_penalty), -100, 100, "[-100, 100]", 0}, /* the last: generation's */
 };
 #undef AT
 enum { GENERATION_REALS = 1 };
@@ -142,6 +155,9 @@ void model_config_defaults(model_config *config, int vocab_size) {
 static attn_status check_integers(const model_config *config, const char *where, const integer_key *keys, size_t count) {
     for (size_t i = 0; i < count; i++) {
         int value = integer_of(config, keys[i].offset);
+        if (!has_key(keys[i].types, config)) {
+            continue;
+        }
         if (value < keys[i].minimum || value > keys[i].maximum) {
             return fail(ATTN_ERROR_ARGUMENT, "%s: %s is %d, %d to %d was expected", where, keys[i].key, value,
                         keys[i].minimum, keys[i].maximum);
@@ -175,6 +191,37 @@ static attn_status check_tokens(const model_config *config, const char *where) {
     return ATTN_OK;
 }
 
+/* What every type has beside its sizes. */
+static attn_status check_common(const model_config *config, const char *where) {
+    attn_status status = check_tokens(config, where);
+    for (size_t i = 0; !status && i < LENGTH(REALS); i++) {
+        double value = real_of(config, REALS[i].offset);
+        if (has_key(REALS[i].types, config) && !(value >= REALS[i].minimum && value <= REALS[i].maximum)) {
+            status = fail(ATTN_ERROR_ARGUMENT, "%s: %s is %g, a number in %s was expected", where, REALS[i].key, value,
+                          REALS[i].range);
+        }
+    }
+    for (size_t i = 0; !status && i < LENGTH(SWITCHES); i++) {
+        int value = integer_of(config, SWITCHES[i].offset);
+        if (has_key(SWITCHES[i].types, config) && SWITCHES[i].fixed >= 0 && value != SWITCHES[i].fixed) {
+            status = fail(ATTN_ERROR_UNSUPPORTED, "%s: %s is %s, only %s is supported", where, SWITCHES[i].key,
+                          value ? "true" : "false", SWITCHES[i].fixed ? "true" : "false");
+        }
+    }
+    return status;
+}
+
+static attn_status check_recurrent(const model_config *config, const char *where) {
+    if (config->hidden_size % 2) {
+        return fail(ATTN_ERROR_ARGUMENT, "%s: hidden_size is %d, an even number was expected (half of it goes in each direction)",
+                    where, config->hidden_size);
+    }
+    if ((unsigned)config->cell > CELL_LSTM || (unsigned)config->score > SCORE_GENERAL) {
+        return fail(ATTN_ERROR_ARGUMENT, "%s: cell or score is unknown", where);
+    }
+    return check_common(config, where);
+}
+
 attn_status model_config_check(const model_config *config, const char *where) {
     attn_status status = check_integers(config, where, SIZES, LENGTH(SIZES));
     if (!status) {
@@ -187,29 +234,16 @@ attn_status model_config_check(const model_config *config, const char *where) {
         status = fail(ATTN_ERROR_ARGUMENT, "%s: max_position_embeddings is %d, at most %d was expected at d_model %d",
                       where, config->max_position_embeddings, MAX_POSITION_TABLE / config->d_model, config->d_model);
     }
+    if (!status && config->type == MODEL_RECURRENT) {
+        return check_recurrent(config, where);
+    }
     if (!status) {
         status = check_heads(config, where, "encoder_attention_heads", config->encoder_attention_heads);
     }
     if (!status) {
         status = check_heads(config, where, "decoder_attention_heads", config->decoder_attention_heads);
     }
-    if (!status) {
-        status = check_tokens(config, where);
-    }
-    for (size_t i = 0; !status && i < LENGTH(REALS); i++) {
-        double value = real_of(config, REALS[i].offset);
-        if (!(value >= REALS[i].minimum && value <= REALS[i].maximum)) {
-            status = fail(ATTN_ERROR_ARGUMENT, "%s: %s is %g, a number in %s was expected", where, REALS[i].key, value,
-                          REALS[i].range);
-        }
-    }
-    for (size_t i = 0; !status && i < LENGTH(SWITCHES); i++) {
-        int value = integer_of(config, SWITCHES[i].offset);
-        if (SWITCHES[i].fixed >= 0 && value != SWITCHES[i].fixed) {
-            status = fail(ATTN_ERROR_UNSUPPORTED, "%s: %s is %s, only %s is supported", where, SWITCHES[i].key,
-                          value ? "true" : "false", SWITCHES[i].fixed ? "true" : "false");
-        }
-    }
+    status = status ? status : check_common(config, where);
     if (!status && (config->type != MODEL_MARIAN || !activation_name(config->activation_function))) {
         status = fail(ATTN_ERROR_ARGUMENT, "%s: model_type or activation_function is unknown", where);
     }
@@ -219,6 +253,9 @@ attn_status model_config_check(const model_config *config, const char *where) {
 /* Within the ranges above no term passes 2^46. */
 size_t model_config_weights(const model_config *config) {
     size_t vocabulary = (size_t)config->vocab_size, width = (size_t)config->d_model;
+    if (config->type == MODEL_RECURRENT) {
+        return model_config_recurrent_weights(config);
+    }
     size_t attention = 4 * (width * width + width); /* query, key, value and output projections */
     size_t norm = 2 * width;
     size_t encoder_ffn = (size_t)config->encoder_ffn_dim * (2 * width + 1) + width;
@@ -228,15 +265,16 @@ size_t model_config_weights(const model_config *config) {
 }
 
 int model_config_equal(const model_config *a, const model_config *b) {
-    int equal = a->type == b->type && a->activation_function == b->activation_function;
+    int equal = a->type == b->type && (a->type == MODEL_RECURRENT ? a->cell == b->cell && a->score == b->score
+                                                                  : a->activation_function == b->activation_function);
     for (size_t i = 0; i < LENGTH(SIZES); i++) {
-        equal = equal && integer_of(a, SIZES[i].offset) == integer_of(b, SIZES[i].offset);
+        equal = equal && (!has_key(SIZES[i].types, a) || integer_of(a, SIZES[i].offset) == integer_of(b, SIZES[i].offset));
     }
     for (size_t i = 0; i < LENGTH(TOKENS); i++) {
         equal = equal && integer_of(a, TOKENS[i].offset) == integer_of(b, TOKENS[i].offset);
     }
     for (size_t i = 0; i < LENGTH(SWITCHES); i++) {
-        equal = equal && !integer_of(a, SWITCHES[i].offset) == !integer_of(b, SWITCHES[i].offset);
+        equal = equal && (!has_key(SWITCHES[i].types, a) || !integer_of(a, SWITCHES[i].offset) == !integer_of(b, SWITCHES[i].offset));
     }
     return equal;
 }
@@ -284,6 +322,9 @@ static attn_status read_integers(const char *path, const json_t *root, const int
                                  model_config *config) {
     for (size_t i = 0; i < count; i++) {
         const json_t *value = json_object_get(root, keys[i].key);
+        if (!has_key(keys[i].types, config)) {
+            continue;
+        }
         if (keys[i].need == OPTIONAL && (!value || json_is_null(value))) {
             continue;
         }
@@ -304,7 +345,7 @@ static attn_status read_integers(const char *path, const json_t *root, const int
 
 static attn_status read_real(const char *path, const json_t *root, size_t i, model_config *config) {
     const json_t *value = json_object_get(root, REALS[i].key);
-    if (!value || json_is_null(value)) {
+    if (!value || json_is_null(value) || !has_key(REALS[i].types, config)) {
         return ATTN_OK;
     }
     if (!json_is_number(value)) {
@@ -314,17 +355,26 @@ static attn_status read_real(const char *path, const json_t *root, size_t i, mod
     return ATTN_OK;
 }
 
-static attn_status read_type(const char *path, const json_t *root) {
+/* By model_type: what transformers calls the architecture. */
+static const struct {
+    const char *type, *architecture;
+} TYPES[] = {[MODEL_MARIAN] = {"marian", "MarianMTModel"}, [MODEL_RECURRENT] = {"attn_recurrent", "RecurrentAttentionModel"}};
+
+static attn_status read_type(const char *path, const json_t *root, model_config *config) {
     const json_t *type = json_object_get(root, "model_type");
     const json_t *architectures = json_object_get(root, "architectures"), *name;
-    size_t i;
+    size_t i = 0;
     if (!json_is_string(type)) {
         return wrong(path, "model_type", type, "\"marian\"");
     }
-    if (strcmp(json_string_value(type), "marian") != 0) {
-        return fail(ATTN_ERROR_UNSUPPORTED, "%s: model_type is \"%.100s\", only \"marian\" is supported", path,
-                    json_string_value(type));
+    while (i < LENGTH(TYPES) && strcmp(json_string_value(type), TYPES[i].type) != 0) {
+        i++;
     }
+    if (i == LENGTH(TYPES)) {
+        return fail(ATTN_ERROR_UNSUPPORTED, "%s: model_type is \"%.100s\", only \"marian\" and \"attn_recurrent\" are supported",
+                    path, json_string_value(type));
+    }
+    config->type = (model_type)i;
     if (!architectures || json_is_null(architectures)) {
         return ATTN_OK;
     }
@@ -332,13 +382,39 @@ static attn_status read_type(const char *path, const json_t *root) {
         return wrong(path, "architectures", architectures, "an array of names");
     }
     json_array_foreach(architectures, i, name) {
-        const char *text = json_string_value(name);
-        if (!text || strcmp(text, "MarianMTModel") != 0) {
-            return fail(ATTN_ERROR_UNSUPPORTED, "%s: architectures holds \"%.100s\", only \"MarianMTModel\" is supported",
-                        path, text ? text : "?");
+        const char *text = json_string_value(name), *only = TYPES[config->type].architecture;
+        if (!text || strcmp(text, only) != 0) {
+            return fail(ATTN_ERROR_UNSUPPORTED, "%s: architectures holds \"%.100s\", only \"%s\" is supported", path,
+                        text ? text : "?", only);
         }
     }
     return ATTN_OK;
+}
+
+/* The index of the key's text in a list of names. */
+static attn_status read_name(const char *path, const json_t *root, const char *key, const char *const *names,
+                             const char *expected, int *index) {
+    const json_t *value = json_object_get(root, key);
+    const char *name = json_string_value(value);
+    if (!name) {
+        return wrong(path, key, value, expected);
+    }
+    for (*index = 0; names[*index]; ++*index) {
+        if (strcmp(name, names[*index]) == 0) {
+            return ATTN_OK;
+        }
+    }
+    return fail(ATTN_ERROR_UNSUPPORTED, "%s: %s is \"%.100s\", %s was expected", path, key, name, expected);
+}
+
+static attn_status read_recurrent(const char *path, const json_t *root, model_config *config) {
+    int cell = 0, score = 0;
+    attn_status status = read_name(path, root, "cell", CELL_NAMES, "gru or lstm", &cell);
+    status = status ? status : read_name(path, root, "score", SCORE_NAMES, "additive, dot or general", &score);
+    config->cell = (cell_kind)cell;
+    config->score = (score_kind)score;
+    config->encoder_attention_heads = config->decoder_attention_heads = 1;
+    return status;
 }
 
 static attn_status read_activation(const char *path, const json_t *root, model_config *config) {
@@ -360,6 +436,9 @@ static attn_status read_activation(const char *path, const json_t *root, model_c
 static attn_status read_switches(const char *path, const json_t *root, model_config *config) {
     for (size_t i = 0; i < LENGTH(SWITCHES); i++) {
         const json_t *value = json_object_get(root, SWITCHES[i].key);
+        if (!has_key(SWITCHES[i].types, config)) {
+            continue;
+        }
         if (value && !json_is_boolean(value)) {
             return wrong(path, SWITCHES[i].key, value, "true or false");
         }
@@ -407,25 +486,13 @@ attn_status model_config_read(const char *path, model_config *config) {
     }
     model_config_defaults(config, 1);
     config->scale_embedding = 0; /* absent means false in transformers */
-    status = read_type(path, root);
-    if (!status) {
-        status = read_integers(path, root, SIZES, LENGTH(SIZES), config);
-    }
-    if (!status) {
-        status = refuse_unsupported(path, root, config);
-    }
-    if (!status) {
-        status = read_integers(path, root, TOKENS, LENGTH(TOKENS), config);
-    }
-    if (!status) {
-        status = read_integers(path, root, GENERATION, LENGTH(GENERATION), config);
-    }
-    if (!status) {
-        status = read_activation(path, root, config);
-    }
-    if (!status) {
-        status = read_switches(path, root, config);
-    }
+    status = read_type(path, root, config);
+    status = status ? status : read_integers(path, root, SIZES, LENGTH(SIZES), config);
+    status = status ? status : refuse_unsupported(path, root, config);
+    status = status ? status : read_integers(path, root, TOKENS, LENGTH(TOKENS), config);
+    status = status ? status : read_integers(path, root, GENERATION, LENGTH(GENERATION), config);
+    status = status ? status : config->type == MODEL_RECURRENT ? read_recurrent(path, root, config) : read_activation(path, root, config);
+    status = status ? status : read_switches(path, root, config);
     for (size_t i = 0; !status && i < LENGTH(REALS); i++) {
         status = read_real(path, root, i, config);
     }
@@ -445,9 +512,7 @@ attn_status model_config_read_generation(const char *path, model_config *config)
         status = read_real(path, root, i, &changed);
     }
     json_decref(root);
-    if (!status) {
-        status = check_read(path, &changed);
-    }
+    status = status ? status : check_read(path, &changed);
     if (!status) {
         *config = changed;
     }
@@ -486,24 +551,35 @@ attn_status model_config_write(const char *path, const model_config *config) {
     if (status) {
         return status;
     }
-    json_t *root = json_pack("{s:[s], s:s, s:s, s:s, s:b, s:b, s:b, s:f, s:f, s:i, s:i}",
-                             "architectures", "MarianMTModel", "model_type", "marian", "dtype", "float32",
+    const char *type = TYPES[config->type].type, *architecture = TYPES[config->type].architecture;
+    int recurrent = config->type == MODEL_RECURRENT;
+    json_t *root = recurrent ? json_pack("{s:[s], s:s, s:s, s:s, s:s, s:b}", "architectures", architecture,
+                                         "model_type", type, "dtype", "float32", "cell", CELL_NAMES[config->cell],
+                                         "score", SCORE_NAMES[config->score], "is_encoder_decoder", 1)
+                   : json_pack("{s:[s], s:s, s:s, s:s, s:b, s:b, s:b, s:f, s:f, s:i, s:i}",
+                             "architectures", architecture, "model_type", type, "dtype", "float32",
                              "activation_function", activation_name(config->activation_function),
                              "is_encoder_decoder", 1, "is_decoder", 0, "use_cache", 1,
                              "encoder_layerdrop", 0.0, "decoder_layerdrop", 0.0,
                              "decoder_vocab_size", config->vocab_size, "forced_eos_token_id", config->eos_token_id);
     int failed = root == NULL;
     for (size_t i = 0; i < LENGTH(SIZES); i++) {
-        failed |= json_object_set_new(root, SIZES[i].key, json_integer(integer_of(config, SIZES[i].offset)));
+        if (has_key(SIZES[i].types, config)) {
+            failed |= json_object_set_new(root, SIZES[i].key, json_integer(integer_of(config, SIZES[i].offset)));
+        }
     }
     for (size_t i = 0; i < LENGTH(TOKENS); i++) {
         failed |= json_object_set_new(root, TOKENS[i].key, token_or_null(integer_of(config, TOKENS[i].offset)));
     }
     for (size_t i = 0; i < LENGTH(SWITCHES); i++) {
-        failed |= json_object_set_new(root, SWITCHES[i].key, json_boolean(integer_of(config, SWITCHES[i].offset)));
+        if (has_key(SWITCHES[i].types, config)) {
+            failed |= json_object_set_new(root, SWITCHES[i].key, json_boolean(integer_of(config, SWITCHES[i].offset)));
+        }
     }
     for (size_t i = 0; i < LENGTH(REALS) - GENERATION_REALS; i++) {
-        failed |= json_object_set_new(root, REALS[i].key, json_real(real_of(config, REALS[i].offset)));
+        if (has_key(REALS[i].types, config)) {
+            failed |= json_object_set_new(root, REALS[i].key, json_real(real_of(config, REALS[i].offset)));
+        }
     }
     if (failed) {
         json_decref(root);

@@ -8,9 +8,12 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "tensor/recurrent_rows.h"
 
 typedef enum model_type {
-    MODEL_MARIAN /* "marian": MarianMTModel, encoder and decoder, post-norm */
+    MODEL_MARIAN,   /* "marian": MarianMTModel, encoder and decoder, post-norm */
+    MODEL_RECURRENT /* "attn_recurrent": recurrent encoder and decoder with attention
+                     * (model/recurrent.h); heads, ffn_dim and activation_function are not used */
 } model_type;
 
 typedef enum model_activation {
@@ -32,6 +35,9 @@ typedef struct model_config {
     int encoder_ffn_dim;         /* 1 .. 2^18: a row of f32 goes on the stack */
     int decoder_ffn_dim;         /* 1 .. 2^18: a row of f32 goes on the stack */
     int max_position_embeddings; /* longest sequence in tokens, 1 .. 2^20; times d_model at most 2^28 */
+    int hidden_size;             /* recurrent: units of the decoder's layers, even, 2 .. 16384 */
+    cell_kind cell;              /* recurrent: "gru", "lstm" */
+    score_kind score;            /* recurrent: "additive", "dot", "general" */
     double dropout;              /* [0, 1): after embeddings and sublayers */
     double attention_dropout;    /* [0, 1): on the attention weights */
     double activation_dropout;   /* [0, 1): inside the feed-forward layers */
@@ -54,6 +60,15 @@ typedef struct model_config {
  * 2048 (Vaswani et al. 2017, base), swish as in OPUS-MT, </s> = 0, <pad> the last
  * token and the decoder's first input. */
 void model_config_defaults(model_config *config, int vocab_size);
+
+/* A recurrent model of that vocabulary: 1+1 layers, width and hidden size 256, GRU,
+ * additive scores. */
+void model_config_recurrent(model_config *config, int vocab_size);
+
+size_t model_config_recurrent_weights(const model_config *config);
+
+/* Their names, by number; NULL ends the list. */
+extern const char *const CELL_NAMES[], *const SCORE_NAMES[];
 
 /* Checks every range and agreement above; `where` begins the sentence (a path, or
  * "the model's settings"). ATTN_ERROR_ARGUMENT. */

@@ -525,6 +525,9 @@ void packed_matrix_free(packed_matrix *packed) {
 }
 
 attn_status gemm_packed(gemm_context *context, matrix c, matrix a, const packed_matrix *b, gemm_options options) {
+    if (a.transposed || a.stride != a.columns || c.stride != c.columns) {
+        return fail(ATTN_ERROR_INTERNAL, "a product with packed weights needs dense matrices");
+    }
     return run(context, c, a, matrix_of(b->data, b->rows, b->columns, b->type), 1, options);
 }
 

@@ -73,7 +73,8 @@ attn_status gemm_pack(gemm_context *context, matrix b, element_type type, packed
 attn_status gemm_repack(gemm_context *context, const void *data, packed_matrix *packed);
 void packed_matrix_free(packed_matrix *packed);
 
-/* C = A B with B packed; A is of the type that B was packed as. */
+/* C = A B with B packed; A is of the type that B was packed as. A and C are dense: for
+ * other strides a kernel may want B in another order. */
 attn_status gemm_packed(gemm_context *context, matrix c, matrix a, const packed_matrix *b, gemm_options options);
 
 /* Floating point operations per second of one thread at this type, measured on a

@@ -4,6 +4,7 @@
 
 #include "base/memory.h"
 #include "infer/evaluate.h"
+#include "model/recurrent.h"
 #include "model/transformer.h"
 #include "train/task.h"
 
@@ -52,19 +53,24 @@ static attn_status make_tokenizer(trainer *t) {
     return tokenizer_train(text->source, text->pairs, text->target, text->pairs, &options, &t->tokenizer);
 }
 
-static attn_status model_config_of(const attn_train_options *o, const tokenizer *vocabulary, model_config *config) {
-    model_config_defaults(config, (int)tokenizer_vocabulary_size(vocabulary));
+/* What every architecture has. */
+static void set_common(const attn_train_options *o, const tokenizer *vocabulary, model_config *config) {
     config->d_model = o->width;
     config->encoder_layers = config->decoder_layers = o->layers;
-    config->encoder_attention_heads = config->decoder_attention_heads = o->heads;
-    config->encoder_ffn_dim = config->decoder_ffn_dim = o->feed_forward;
     config->dropout = o->dropout;
-    config->attention_dropout = o->attention_dropout;
-    config->activation_dropout = 0;
     config->max_position_embeddings = o->max_positions;
     config->eos_token_id = tokenizer_eos(vocabulary);
     config->pad_token_id = config->decoder_start_token_id = tokenizer_pad(vocabulary);
     config->max_length = o->max_positions;
+}
+
+static attn_status transformer_config_of(const attn_train_options *o, const tokenizer *vocabulary, model_config *config) {
+    model_config_defaults(config, (int)tokenizer_vocabulary_size(vocabulary));
+    set_common(o, vocabulary, config);
+    config->encoder_attention_heads = config->decoder_attention_heads = o->heads;
+    config->encoder_ffn_dim = config->decoder_ffn_dim = o->feed_forward;
+    config->attention_dropout = o->attention_dropout;
+    config->activation_dropout = 0;
     if (strcmp(o->activation, "relu") == 0) {
         config->activation_function = MODEL_RELU;
     } else if (strcmp(o->activation, "swish") == 0) {
@@ -77,10 +83,32 @@ static attn_status model_config_of(const attn_train_options *o, const tokenizer 
     return model_config_check(config, "the model's settings");
 }
 
+static attn_status create_recurrent(const trainer *t, network_purpose purpose, network *made) {
+    const attn_train_options *o = t->options;
+    model_config config;
+    recurrent *model;
+    model_config_recurrent(&config, (int)tokenizer_vocabulary_size(t->tokenizer));
+    set_common(o, t->tokenizer, &config);
+    config.hidden_size = o->hidden;
+    config.cell = o->cell == ATTN_CELL_LSTM ? CELL_LSTM : CELL_GRU;
+    config.score = o->score == ATTN_RECURRENT_SCORE_DOT       ? SCORE_DOT
+                   : o->score == ATTN_RECURRENT_SCORE_GENERAL ? SCORE_GENERAL
+                                                          : SCORE_ADDITIVE;
+    attn_status status = model_config_check(&config, "the model's settings");
+    status = status ? status : recurrent_new(&config, purpose, &model);
+    if (!status) {
+        *made = network_of(&recurrent_kind, model);
+    }
+    return status;
+}
+
 static attn_status create(const trainer *t, network_purpose purpose, network *made) {
     model_config config;
     transformer *model;
-    attn_status status = model_config_of(t->options, t->tokenizer, &config);
+    if (t->options->architecture == ATTN_ARCHITECTURE_RECURRENT) {
+        return create_recurrent(t, purpose, made);
+    }
+    attn_status status = transformer_config_of(t->options, t->tokenizer, &config);
     status = status ? status : transformer_new(&config, purpose, &model);
     if (!status) {
         *made = network_of(&transformer_kind, model);
@@ -134,11 +162,12 @@ static attn_status make_samples(const trainer *t, const attn_model *model, const
 }
 
 static attn_status measure(trainer *t, const split *s, int full, attn_validation *figures, samples *shown) {
-    transformer view = *(transformer *)t->network.model;
-    view.parameters = trainer_published(t);
-    attn_model model = {.network = network_of(&transformer_kind, &view), .transformer = &view, .tokenizer = t->tokenizer};
+    parameters view = trainer_published(t);
+    attn_model model = {.network = t->network, .translator = translator_of(&t->network), .tokenizer = t->tokenizer};
+    model.network.parameters = &view;
+    model.translator.parameters = &view;
     attn_evaluation evaluation;
-    attn_status status = searcher_new(&view, PRODUCT_F32, &model.searcher);
+    attn_status status = searcher_new(&model.translator, PRODUCT_F32, &model.searcher);
     status = status ? status : evaluate_loss(&model, &s->corpus, &evaluation);
     if (!status) {
         figures->loss = evaluation.loss;

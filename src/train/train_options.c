@@ -19,6 +19,7 @@ void attn_train_options_defaults(attn_train_options *options) {
                                     .mask_share = 0.15,
                                     .activation = "relu",
                                     .max_positions = 512,
+                                    .hidden = 256,
                                     .rate = 0.002,
                                     .warmup = 400,
                                     .beta1 = 0.9,
@@ -127,7 +128,10 @@ static attn_status check_ranges(const attn_train_options *o) {
                   {"family", o->family, 0, ATTN_FAMILY_LLAMA},
                   {"kv-heads", o->kv_heads, 0, 4096},
                   {"block", o->block, 1, 65536},
-                  {"architecture", o->architecture, 0, ATTN_ARCHITECTURE_TRANSFORMER},
+                  {"architecture", o->architecture, 0, ATTN_ARCHITECTURE_RECURRENT},
+                  {"cell", o->cell, 0, ATTN_CELL_LSTM},
+                  {"score", o->score, 0, ATTN_RECURRENT_SCORE_GENERAL},
+                  {"hidden", o->hidden, 2, 16384},
                   {"schedule", o->schedule, 0, ATTN_SCHEDULE_LINEAR},
                   {"optimizer", o->optimizer, 0, ATTN_OPTIMIZER_SGD},
                   {"watch", o->watch, 0, ATTN_WATCH_CHRF},
@@ -155,7 +159,11 @@ static attn_status check_agreement(const attn_train_options *o) {
     if (o->max_updates == 0 && o->max_epochs == 0 && o->max_minutes == 0) {
         return fail(ATTN_ERROR_ARGUMENT, "no end was given: set updates, epochs or minutes");
     }
-    if (!o->init && o->width % o->heads != 0) {
+    if (o->architecture == ATTN_ARCHITECTURE_RECURRENT) {
+        if (o->attention_dropout > 0) {
+            return fail(ATTN_ERROR_ARGUMENT, "attention-dropout is %g; a recurrent network has none", o->attention_dropout);
+        }
+    } else if (!o->init && o->width % o->heads != 0) {
         return fail(ATTN_ERROR_ARGUMENT, "heads is %d; a divisor of the width, %d, was expected", o->heads, o->width);
     }
     if (!o->init && o->task != ATTN_TASK_LANGUAGE && o->max_tokens > o->max_positions) {

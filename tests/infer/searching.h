@@ -9,15 +9,22 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "infer/search.h"
+#include "model/transformer.h"
 
 #define FOLDER TEST_VECTORS "/marian_tiny"
 
-static inline searcher *searcher_of(const transformer *model) {
+static inline searcher *searcher_as(const transformer *model, product_type type) {
     searcher *s;
-    if (searcher_new(model, PRODUCT_F32, &s)) {
+    const network n = {.kind = &transformer_kind, .model = (void *)(uintptr_t)model};
+    const translator from = translator_of(&n);
+    if (searcher_new(&from, type, &s)) {
         fail_msg("%s", attn_last_error());
     }
     return s;
+}
+
+static inline searcher *searcher_of(const transformer *model) {
+    return searcher_as(model, PRODUCT_F32);
 }
 
 static inline hypothesis_list search_one(searcher *s, const int32_t *ids, size_t count, const search_options *options) {

@@ -157,8 +157,7 @@ static void check_company(product_type type) {
     static hypothesis_list expected[SENTENCES], found[SENTENCES];
     int counts[SENTENCES], order[SENTENCES];
     transformer *model = random_model(300, 48, 1, 4);
-    searcher *s;
-    assert_int_equal(searcher_new(model, type, &s), ATTN_OK);
+    searcher *s = searcher_as(model, type);
     search_options options = {.beam = 3, .length_penalty = 1, .max_length = 16, .batch_tokens = 4096};
     for (int i = 0; i < SENTENCES; i++) {
         counts[i] = i % 17 == 0 ? 0 : random_source((uint64_t)i + 1, 40, 300, sources[i]);

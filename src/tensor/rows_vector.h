@@ -1,0 +1,107 @@
+/* What every body of row kernels computes with: the compiler's vectors of 16 f32 and the
+ * exponential. Included by files that are compiled once for each instruction set. */
+#ifndef ATTN_TENSOR_ROWS_VECTOR_H
+#define ATTN_TENSOR_ROWS_VECTOR_H
+
+#include <stdint.h>
+#include <string.h>
+
+typedef float vec __attribute__((vector_size(64)));
+typedef int32_t veci __attribute__((vector_size(64)));
+typedef uint32_t vecu __attribute__((vector_size(64)));
+typedef uint64_t vecq __attribute__((vector_size(128)));
+typedef uint16_t vech __attribute__((vector_size(32)));
+enum { LANES = 16 };
+
+static inline vec splat(float x) {
+    return x - (vec){0};
+}
+
+static inline vec load(const float *p) {
+    vec v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline void store(float *p, vec v) {
+    memcpy(p, &v, sizeof v);
+}
+
+/* The last n < 16 elements; lanes behind them hold `fill`. */
+static inline vec load_part(const float *p, int64_t n, float fill) {
+    vec v = splat(fill);
+    memcpy(&v, p, (size_t)n * sizeof *p);
+    return v;
+}
+
+static inline void store_part(float *p, vec v, int64_t n) {
+    memcpy(p, &v, (size_t)n * sizeof *p);
+}
+
+static inline vec load_some(const float *p, int64_t left, float fill) {
+    return left >= LANES ? load(p) : load_part(p, left, fill);
+}
+
+static inline void store_some(float *p, vec v, int64_t left) {
+    if (left >= LANES) {
+        store(p, v);
+    } else {
+        store_part(p, v, left);
+    }
+}
+
+static inline vec choose(veci mask, vec yes, vec no) {
+    return (vec)((mask & (veci)yes) | (~mask & (veci)no));
+}
+
+static inline vec maximum(vec a, vec b) {
+    return choose(a > b, a, b);
+}
+
+static inline float fold_sum(vec v) {
+    float lane[LANES];
+    memcpy(lane, &v, sizeof lane);
+    for (int half = LANES / 2; half; half /= 2) {
+        for (int i = 0; i < half; i++) {
+            lane[i] += lane[i + half];
+        }
+    }
+    return lane[0];
+}
+
+static inline float fold_maximum(vec v) {
+    float lane[LANES];
+    memcpy(lane, &v, sizeof lane);
+    for (int half = LANES / 2; half; half /= 2) {
+        for (int i = 0; i < half; i++) {
+            lane[i] = lane[i] > lane[i + half] ? lane[i] : lane[i + half];
+        }
+    }
+    return lane[0];
+}
+
+/* e^x = 2^n e^r with n = round(x log2 e), |r| <= log 2 / 2, and Taylor's series for
+ * e^r to r^6 (error 2e-7 of the result). 0 below -87.3, held at e^88 above; NaN
+ * stays NaN. */
+static inline vec exponential(vec x) {
+    const vec magic = splat(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
+    veci small = x < splat(-87.3f), large = x > splat(88.0f);
+    vec held = choose(large, splat(88.0f), choose(small, splat(-87.3f), x));
+    vec shifted = held * 1.44269504f + magic;
+    vec n = shifted - magic;
+    vec r = held - n * 0.693359375f;
+    r = r + n * 2.12194440e-4f;
+    vec e = splat(1.0f / 720);
+    e = e * r + 1.0f / 120;
+    e = e * r + 1.0f / 24;
+    e = e * r + 1.0f / 6;
+    e = e * r + 0.5f;
+    e = e * r + 1.0f;
+    e = e * r + 1.0f;
+    veci power = ((veci)shifted - (veci)magic) << 23;
+    vec result = (vec)((veci)e + power);
+    result = choose(small, splat(0), result);
+    return choose(x == x, result, x);
+}
+
+#endif
