@@ -4,7 +4,8 @@
  *
  * COMPUTE: f32, bf16, int8 or auto. LENGTH: tokens of every translation, its end counted; 0: as
  * the model likes. BATCH: lines a call; 0: all in one. Says "ready", then for each line on
- * standard input translates the whole text and prints the seconds and target tokens. */
+ * standard input translates the whole text and prints the seconds (one thread: of the
+ * processor, which others may use too; more: of the clock) and the target tokens. */
 #include <attn/attn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,9 +19,9 @@ static void stop(const char *what) {
     exit(1);
 }
 
-static double seconds(void) {
+static double seconds(int threads) {
     struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    (void)clock_gettime(threads == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -61,7 +62,8 @@ int main(int argc, char **argv) {
     if (argc != 8) {
         stop("MODEL TEXT COMPUTE BEAM LENGTH BATCH THREADS");
     }
-    attn_set_threads(atoi(argv[7]));
+    const int threads = atoi(argv[7]);
+    attn_set_threads(threads);
     if (attn_model_load_as(argv[1], compute_of(argv[3]), &model)) {
         stop(attn_last_error());
     }
@@ -73,7 +75,7 @@ int main(int argc, char **argv) {
     (void)fflush(stdout);
     while (getchar() != EOF) {
         size_t tokens = 0;
-        double start = seconds();
+        double start = seconds(threads);
         for (size_t first = 0; first < count; first += batch) {
             attn_translation *result;
             size_t some = count - first < batch ? count - first : batch;
@@ -83,7 +85,7 @@ int main(int argc, char **argv) {
             tokens += attn_translation_target_tokens(result);
             attn_translation_free(result);
         }
-        (void)printf("%.9f %zu\n", seconds() - start, tokens);
+        (void)printf("%.9f %zu\n", seconds(threads) - start, tokens);
         (void)fflush(stdout);
     }
     attn_model_free(model);

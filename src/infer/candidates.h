@@ -9,7 +9,8 @@ enum { MOST_CANDIDATES = 128 };
 
 /* The `wanted` <= MOST_CANDIDATES highest of values [n] without `never`, best first, the lower index first
  * among equals; returns their number. NaN is left out. */
-int likeliest(const float *values, int64_t n, int32_t never, int wanted, float *best, int32_t *tokens);
+int likeliest(const row_kernels *rows, const float *values, int64_t n, int32_t never, int wanted, float *best,
+              int32_t *tokens);
 
 /* The `wanted` likeliest tokens of one row of logits [vocabulary], without the tokens `never` and `not_yet`
  * (TOKEN_NONE: none),

@@ -60,7 +60,8 @@ static int best_of(const continuation_context *c, const beam *b, double base, in
     float best[MOST_CANDIDATES];
     int32_t tokens[MOST_CANDIDATES];
     int greedy = b->size == 1, count = 0;
-    int found = likeliest(c->ranked, c->vocabulary, c->never, greedy ? 1 : beam_candidates(b), best, tokens);
+    int found = likeliest(c->rows, c->ranked, c->vocabulary, c->never, greedy ? 1 : beam_candidates(b), best,
+                          tokens);
     for (int i = 0; i < found && best[i] > -INFINITY; i++) {
         float own = logits[tokens[i]];
         out[count++] = (candidate){base + (double)(greedy ? own : best[i]), k, tokens[i], own};

@@ -36,6 +36,19 @@ static tensor *embed_rows(tape *t, const transformer *model, const step_input *i
     return x;
 }
 
+/* Heads of whole vectors: a row at a time. */
+static tensor *attend_each(tape *t, const multi_head_attention *a, const tensor *q, int64_t rows, row_places places,
+                           const cache *c, int layer, tensor *y) {
+    arena_mark mark = arena_get_mark(t->memory);
+    float *room = tape_memory(t, a->heads * (places.stride + 15) / 16 * 16 + a->heads * 16, sizeof *room);
+    for (int64_t r = 0; r < rows && room; r++) {
+        t->rows->attend((float *)y->data + r * a->width, (const float *)q->data + r * q->columns, c->rows[layer], a->width,
+                        a->heads, places.table + r * places.stride, places.lengths[r], room);
+    }
+    arena_return_to(t->memory, mark);
+    return room ? y : NULL;
+}
+
 /* One query a row against its places; queries are columns 0 .. width - 1 of q. */
 static tensor *attend(tape *t, const multi_head_attention *a, tensor *q, int64_t rows, row_places places,
                       const cache *c, int layer) {
@@ -45,6 +58,9 @@ static tensor *attend(tape *t, const multi_head_attention *a, tensor *q, int64_t
     }
     memset((float *)y->data + rows * a->width, 0, (size_t)((q->rows - rows) * a->width) * sizeof(float));
     int64_t d = a->width / a->heads;
+    if (d % 16 == 0) {
+        return attend_each(t, a, q, rows, places, c, layer, y);
+    }
     attn_attention_problem problem;
     attn_attention_defaults(&problem, a->heads, a->heads, d, d);
     attn_attention_batch(&problem, rows, 1, places.stride);

@@ -72,6 +72,15 @@ typedef struct row_kernels {
     /* average += share (values - average) */
     void (*blend)(float *average, const float *values, int64_t n, float share);
     double (*sum_of_squares)(const float *values, int64_t n);
+    /* log sum exp z, by log_softmax's arithmetic */
+    float (*log_sum_exp)(const float *z, int64_t n);
+    /* y [width] = attention of one query [width] to places[0 .. count - 1] of rows [.., 2 width],
+     * each a key and a value of all heads, scores scaled by 1 / sqrt(width / heads), which is a
+     * multiple of 16. room: heads * (count rounded up to 16) f32. count >= 1. */
+    void (*attend)(float *y, const float *q, const float *rows, int64_t width, int64_t heads, const int32_t *places,
+                   int64_t count, float *room);
+    /* The first index >= from whose value is above the bound; n if there is none. */
+    int64_t (*next_above)(const float *values, int64_t from, int64_t n, float bound);
 } row_kernels;
 
 /* The table for cpu_selected(). */

@@ -197,13 +197,17 @@ static float cross_entropy(float *z, int64_t n, int64_t y, float smoothing, floa
     return log_sum - (1.0f - smoothing) * label - share * fold_sum(total);
 }
 
-static float log_softmax(float *z, int64_t n) {
+static float log_sum_exp(const float *z, int64_t n) {
     float top = largest(z, n);
     vec mass = {0};
     for (int64_t i = 0; i < n; i += LANES) {
         mass += exponential(load_some(z + i, n - i, -INFINITY) - top);
     }
-    float log_sum = top + logf(fold_sum(mass));
+    return top + logf(fold_sum(mass));
+}
+
+static float log_softmax(float *z, int64_t n) {
+    float log_sum = log_sum_exp(z, n);
     for (int64_t i = 0; i < n; i++) {
         z[i] -= log_sum;
     }
@@ -305,6 +309,9 @@ static double sum_of_squares(const float *values, int64_t n) {
     return sum;
 }
 
+#include "tensor/rows_attend.h"
+
 const row_kernels ROWS_TABLE = {
     widen, narrow, add, dropout, layer_norm, layer_norm_backward, rms_norm, rms_norm_backward,
-    cross_entropy, log_softmax, swish, swish_backward, gelu, gelu_backward, gelu_tanh, gelu_tanh_backward, rectify_backward, adam, blend, sum_of_squares};
+    cross_entropy, log_softmax, swish, swish_backward, gelu, gelu_backward, gelu_tanh, gelu_tanh_backward, rectify_backward, adam, blend, sum_of_squares,
+    log_sum_exp, attend, next_above};
