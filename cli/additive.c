@@ -1,29 +1,32 @@
 /* attn additive: attention with additive scores (Bahdanau et al. 2015) on NumPy's arrays. */
 #include <attn/attn.h>
+#include <math.h>
 #include <string.h>
 
 #include "arrays.h"
 #include "commands.h"
+#include "masks.h"
 
 typedef struct settings {
-    int causal, kernel, threads;
-    double dropout;
+    int causal, dtype, kernel, threads;
+    double softcap, dropout;
     int64_t seed;
+    mask_settings masks;
     const char *wq, *wk, *bias, *v, *q_offsets, *k_offsets;
-    const char *out, *lse, *weights, *grad_out, *dq, *dk, *dv, *dwq, *dwk, *dbias, *dscore;
+    const char *out, *lse, *weights, *grad_out, *dq, *dk, *dv, *dwq, *dwk, *dbias, *dscore, *dscore_bias, *dsinks;
 } settings;
 
 static const char *const CAUSALS[] = {"none", "top-left", "bottom-right", NULL};
-static const char *const KERNELS[] = {"auto", "portable", "avx2", "avx512", NULL};
-static const attn_kernel KERNEL_OF[] = {ATTN_KERNEL_AUTO, ATTN_KERNEL_PORTABLE, ATTN_KERNEL_AVX2,
-                                        ATTN_KERNEL_AVX512};
+static const char *const DTYPES[] = {"f32", "bf16", NULL};
+static const char *const KERNELS[] = {"auto", "reference", "portable", "avx2", "avx512", NULL};
 
 static const command_usage USAGE = {
     "additive", "Q.npy K.npy V.npy --wq W.npy --wk U.npy --v V.npy [OPTION]...",
     "Computes attention with the scores v . tanh(W q + U k + b) and, with --grad-out, its\n"
     "gradients. Arrays are [tokens, heads, d] or [batch, tokens, heads, d].",
     "W and U are [heads, width, d], b and v [heads, width]; the axis of heads may be left out\n"
-    "where there is one."};
+    "where there is one. Masks and score biases have up to four axes, [batch, heads, queries, keys];\n"
+    "leading ones may be left out, and an axis of 1 is broadcast."};
 
 /* A parameter of heads x rest elements. */
 static const float *load_parameter(array_set *set, const char *path, int64_t count, npy_array *shape) {
@@ -69,12 +72,14 @@ static void *new_workspace(array_set *set, const attn_attention_problem *p, int6
 }
 
 static int backward(array_set *set, const settings *s, const array_inputs *in,
-                    const attn_additive_parameters *w, const parameter_shapes *shapes, const float *o,
-                    const float *lse) {
+                    const attn_additive_parameters *w, const parameter_shapes *shapes, const void *o,
+                    const float *lse, const npy_array *bias_shape) {
     const attn_attention_problem *p = &in->problem;
+    const int bf16 = p->dtype == ATTN_BF16;
+    const size_t bytes = bf16 ? 2 : 4;
     npy_array shape;
     size_t size;
-    const float *d_o = arrays_load(set, s->grad_out, 0, &shape);
+    const void *d_o = arrays_load(set, s->grad_out, bf16, &shape);
     if (!d_o) {
         return EXIT_FAILED;
     }
@@ -82,12 +87,15 @@ static int backward(array_set *set, const settings *s, const array_inputs *in,
         return arrays_failed(set, "%s has %zu elements, the output %zu", s->grad_out, shape.count, in->o_count);
     }
     const attn_additive_gradients g = {
-        .q = arrays_new(set, in->q_count, 4), .k = arrays_new(set, in->k_count, 4),
-        .v = arrays_new(set, in->v_count, 4), .w = arrays_new(set, shapes->w.count, 4),
+        .q = arrays_new(set, in->q_count, bytes), .k = arrays_new(set, in->k_count, bytes),
+        .v = arrays_new(set, in->v_count, bytes), .w = arrays_new(set, shapes->w.count, 4),
         .u = arrays_new(set, shapes->u.count, 4), .b = arrays_new(set, shapes->v.count, 4),
-        .score_v = arrays_new(set, shapes->v.count, 4)};
+        .score_v = arrays_new(set, shapes->v.count, 4),
+        .bias = s->dscore_bias ? arrays_new(set, bias_shape->count, 4) : NULL,
+        .sinks = s->dsinks ? arrays_new(set, (size_t)p->heads, 4) : NULL};
     void *workspace = new_workspace(set, p, w->width, ATTN_PASS_BACKWARD, &size);
-    if (!g.q || !g.k || !g.v || !g.w || !g.u || !g.b || !g.score_v || !workspace) {
+    if (!g.q || !g.k || !g.v || !g.w || !g.u || !g.b || !g.score_v || !workspace ||
+        (s->dscore_bias && !g.bias) || (s->dsinks && !g.sinks)) {
         return EXIT_FAILED;
     }
     if (attn_additive_backward(p, w, in->q, in->k, in->v, o, lse, d_o, &g, workspace, size)) {
@@ -97,12 +105,14 @@ static int backward(array_set *set, const settings *s, const array_inputs *in,
                    arrays_save_like(set, s->dk, g.k, in, &in->k_shape) &&
                    arrays_save_like(set, s->dv, g.v, in, &in->v_shape) &&
                    save_f32(set, s->dwq, g.w, &shapes->w) && save_f32(set, s->dwk, g.u, &shapes->u) &&
-                   save_f32(set, s->dbias, g.b, &shapes->v) && save_f32(set, s->dscore, g.score_v, &shapes->v)
+                   save_f32(set, s->dbias, g.b, &shapes->v) && save_f32(set, s->dscore, g.score_v, &shapes->v) &&
+                   (!s->dscore_bias || save_f32(set, s->dscore_bias, g.bias, bias_shape)) &&
+                   (!s->dsinks || arrays_save(set, s->dsinks, g.sinks, 0, 1, &p->heads))
                ? EXIT_DONE
                : EXIT_FAILED;
 }
 
-static int run(array_set *set, const settings *s, const array_inputs *in) {
+static int run(array_set *set, const settings *s, const array_inputs *in, const npy_array *bias_shape) {
     const attn_attention_problem *p = &in->problem;
     attn_additive_parameters w = {0};
     parameter_shapes shapes = {0};
@@ -110,7 +120,7 @@ static int run(array_set *set, const settings *s, const array_inputs *in) {
     if (!load_parameters(set, s, p, &w, &shapes)) {
         return EXIT_FAILED;
     }
-    float *o = arrays_new(set, in->o_count, sizeof(float));
+    void *o = arrays_new(set, in->o_count, p->dtype == ATTN_BF16 ? 2 : 4);
     float *lse = arrays_new(set, (size_t)(p->heads * in->q_tokens), sizeof(float));
     void *workspace = new_workspace(set, p, w.width, ATTN_PASS_FORWARD, &size);
     if (!o || !lse || !workspace) {
@@ -135,21 +145,29 @@ static int run(array_set *set, const settings *s, const array_inputs *in) {
             return EXIT_FAILED;
         }
     }
-    return s->grad_out ? backward(set, s, in, &w, &shapes, o, lse) : EXIT_DONE;
+    return s->grad_out ? backward(set, s, in, &w, &shapes, o, lse, bias_shape) : EXIT_DONE;
 }
 
 int command_additive(int argc, char **argv) {
-    settings s = {0};
+    settings s = {.softcap = INFINITY};
     option_row rows[] = {
         option_string("wq", &s.wq, "FILE", "W, what the query is multiplied by"),
         option_string("wk", &s.wk, "FILE", "U, what the key is multiplied by"),
         option_string("bias", &s.bias, "FILE", "b, added to both (default: none)"),
         option_string("v", &s.v, "FILE", "v, the weights of the tanh"),
         option_choice("causal", &s.causal, CAUSALS, "which keys a query may see"),
+        option_string("window", &s.masks.window, "L,R", "keys to the left and right of its own that a query sees"),
+        option_string("mask", &s.masks.mask, "FILE", "nonzero or true: may attend"),
+        option_string("score-bias", &s.masks.bias, "FILE", "added to the scores"),
+        option_string("alibi", &s.masks.alibi, "FILE", "slopes [heads] of a penalty on distance"),
+        option_without_default(option_double("softcap", &s.softcap, 1e-30, INFINITY, "X", "scores become X tanh(score / X)")),
+        option_string("sinks", &s.masks.sinks, "FILE", "a logit [heads] without a value"),
+        option_string("key-lengths", &s.masks.key_lengths, "FILE", "how many keys of each sequence exist"),
         option_double("dropout", &s.dropout, 0, 0.9999, "P", "share of weights dropped"),
         option_int64("seed", &s.seed, 0, INT64_MAX, "N", "of the dropout"),
         option_string("q-offsets", &s.q_offsets, "FILE", "first tokens of packed sequences, and the end"),
         option_string("k-offsets", &s.k_offsets, "FILE", "the same of the keys"),
+        option_choice("dtype", &s.dtype, DTYPES, "type of Q, K, V and the output; sums and parameters are f32"),
         option_choice("kernel", &s.kernel, KERNELS, "instruction set"),
         option_without_default(option_int("threads", &s.threads, 0, 1024, "N", "threads (default: all processors)")),
         option_heading("Results"),
@@ -164,6 +182,8 @@ int command_additive(int argc, char **argv) {
         option_string("dwk", &s.dwk, "FILE", "gradient of U"),
         option_string("dbias", &s.dbias, "FILE", "gradient of b"),
         option_string("dscore", &s.dscore, "FILE", "gradient of v"),
+        option_string("dscore-bias", &s.dscore_bias, "FILE", "gradient of the score bias"),
+        option_string("dsinks", &s.dsinks, "FILE", "gradient of the sinks"),
         option_end()};
     int operands;
     const options_result result = options_parse(&USAGE, rows, argc, argv, &operands);
@@ -176,16 +196,30 @@ int command_additive(int argc, char **argv) {
     if (!s.wq || !s.wk || !s.v) {
         return usage_error(&USAGE, "--wq, --wk and --v are needed");
     }
+    if (!s.grad_out && (s.dq || s.dk || s.dv || s.dwq || s.dwk || s.dbias || s.dscore || s.dscore_bias || s.dsinks)) {
+        return usage_error(&USAGE, "gradients need --grad-out");
+    }
+    if ((s.dbias && !s.bias) || (s.dscore_bias && !s.masks.bias) || (s.dsinks && !s.masks.sinks)) {
+        return usage_error(&USAGE, "a gradient of what is not there: --dbias needs --bias, --dscore-bias "
+                           "--score-bias, --dsinks --sinks");
+    }
     array_set set = {.usage = &USAGE};
     array_inputs in;
+    npy_array bias_shape = {0};
     int status = EXIT_FAILED;
     attn_set_threads(s.threads);
-    if (arrays_load_inputs(&set, argv + operands, s.q_offsets, s.k_offsets, 0, &in)) {
-        in.problem.causal = (attn_causal)s.causal;
-        in.problem.kernel = KERNEL_OF[s.kernel];
-        in.problem.dropout = (float)s.dropout;
-        in.problem.dropout_seed = (uint64_t)s.seed;
-        status = run(&set, &s, &in);
+    if (arrays_load_inputs(&set, argv + operands, s.q_offsets, s.k_offsets, s.dtype, &in)) {
+        attn_attention_problem *p = &in.problem;
+        p->causal = (attn_causal)s.causal;
+        p->kernel = (attn_kernel)s.kernel; /* the names are in its order */
+        p->softcap = (float)s.softcap;
+        p->dropout = (float)s.dropout;
+        p->dropout_seed = (uint64_t)s.seed;
+        if (!masks_parse_window(s.masks.window, p)) {
+            status = usage_error(&USAGE, "--window %.50s, expected two counts: LEFT,RIGHT", s.masks.window);
+        } else if (masks_load(&set, &s.masks, p, &bias_shape)) {
+            status = run(&set, &s, &in, &bias_shape);
+        }
     }
     arrays_release(&set);
     return status;

@@ -6,17 +6,20 @@
 
 #include "arrays.h"
 #include "commands.h"
+#include "masks.h"
 
 typedef struct settings {
-    int score, causal, dtype, kernel, threads, seed_given;
-    double scale, softcap, dropout;
-    int64_t seed;
-    const char *window, *mask, *bias, *alibi, *sinks, *q_offsets, *k_offsets;
-    const char *out, *lse, *weights, *grad_out, *dq, *dk, *dv, *dbias, *dsinks;
+    int score, causal, dtype, kernel, threads, rotary;
+    double scale, softcap, dropout, rotary_base;
+    int64_t seed, rotary_d;
+    mask_settings masks;
+    const char *q_offsets, *k_offsets;
+    const char *out, *lse, *weights, *sums, *grad_out, *dq, *dk, *dv, *dbias, *dsinks;
 } settings;
 
 static const char *const SCORES[] = {"scaled-dot", "dot", "cosine", "linear", NULL};
 static const char *const CAUSALS[] = {"none", "top-left", "bottom-right", NULL};
+static const char *const ROTARIES[] = {"none", "halves", "interleaved", NULL};
 static const char *const DTYPES[] = {"f32", "bf16", NULL};
 static const char *const KERNELS[] = {"auto", "reference", "portable", "avx2", "avx512", "avx512bf16", NULL};
 
@@ -26,84 +29,40 @@ static const command_usage USAGE = {
     "Arrays are [tokens, heads, d] (packed, with offsets, or one sequence) or\n"
     "[batch, tokens, heads, d]; float32 or float64 files in C order.",
     "Masks and biases have up to four axes, [batch, heads, queries, keys]; leading ones may be\n"
-    "left out, and an axis of 1 is broadcast."};
+    "left out, and an axis of 1 is broadcast. Positions of --rotary: key j is at j, query i at i, or\n"
+    "with bottom-right at i + keys - queries; pair c is turned by position * base^(-2c / width)."};
 
-/* Strides of an array that is broadcast over [sequences, heads, queries, keys]. */
-static int broadcast(const array_set *set, const char *path, const npy_array *a,
-                     const attn_attention_problem *p, attn_score_strides *strides) {
-    int64_t step[4] = {0}, size[4], run = 1;
-    const int packed = p->q_offsets.i64 != NULL;
-    if (a->dimensions > 4 || (packed && p->sequences > 1 && a->dimensions > 3)) {
-        return arrays_failed(set, "%s has %d axes, expected at most %d", path, a->dimensions, packed ? 3 : 4), 0;
-    }
-    size[0] = p->sequences;
-    size[1] = p->heads;
-    size[2] = p->queries;
-    size[3] = p->keys;
-    for (int i = 3, from = a->dimensions - 1; from >= 0; i--, from--) {
-        /* packed sequences differ in length: the axis must hold the longest */
-        int64_t need = size[i];
-        for (int64_t b = 0; packed && i >= 2 && b < p->sequences; b++) {
-            const int64_t *offsets = i == 2 ? p->q_offsets.i64 : p->k_offsets.i64;
-            const int64_t tokens = offsets[b + 1] - offsets[b];
-            need = b == 0 || tokens > need ? tokens : need;
-        }
-        if (a->shape[from] != 1 && (packed && i >= 2 ? a->shape[from] < need : a->shape[from] != need)) {
-            return arrays_failed(set, "axis %d of %s is %lld, expected 1 or %lld", from, path,
-                                 (long long)a->shape[from], (long long)need), 0;
-        }
-        step[i] = a->shape[from] == 1 ? 0 : run;
-        run *= a->shape[from];
-    }
-    *strides = (attn_score_strides){step[0], step[1], step[2], step[3]};
-    return 1;
-}
-
-static int parse_window(const char *text, attn_attention_problem *p) {
-    long long left, right;
-    char rest;
-    if (!text) {
+/* Tables of the angles for every position of the longest sequence. */
+static int make_rotary(array_set *set, const settings *s, attn_attention_problem *p) {
+    if (!s->rotary) {
         return 1;
     }
-    if (sscanf(text, "%lld,%lld%c", &left, &right, &rest) != 2 || left < 0 || right < 0) {
-        return 0;
+    const int64_t width = s->rotary_d ? s->rotary_d : p->d / 2 * 2, half = width / 2;
+    int64_t positions = p->queries > p->keys ? p->queries : p->keys;
+    for (int64_t b = 0; b < p->sequences && p->q_offsets.i64; b++) {
+        const int64_t nq = p->q_offsets.i64[b + 1] - p->q_offsets.i64[b];
+        const int64_t nk = p->k_offsets.i64[b + 1] - p->k_offsets.i64[b];
+        positions = nq > positions ? nq : nk > positions ? nk : positions;
     }
-    p->window_left = left;
-    p->window_right = right;
-    return 1;
-}
-
-/* Per-head values: [heads]. */
-static const float *load_heads(array_set *set, const char *path, const attn_attention_problem *p) {
-    npy_array shape;
-    const float *values = arrays_load(set, path, 0, &shape);
-    if (values && (int64_t)shape.count != p->heads) {
-        (void)arrays_failed(set, "%s has %zu values, expected one for each of %lld heads", path,
-                            shape.count, (long long)p->heads);
-        return NULL;
+    if (width < 2 || width > p->d || width % 2) {
+        return arrays_failed(set, "--rotary-width %lld, expected even, 2 to %lld", (long long)width,
+                             (long long)p->d), 0;
     }
-    return values;
-}
-
-static int load_masks(array_set *set, const settings *s, attn_attention_problem *p, npy_array *bias_shape) {
-    npy_array shape;
-    if (s->mask) {
-        const float *values = arrays_load(set, s->mask, 0, &shape);
-        uint8_t *mask = values ? arrays_new(set, shape.count, 1) : NULL;
-        if (!mask || !broadcast(set, s->mask, &shape, p, &p->mask_strides)) {
-            return 0;
+    float *cosine = arrays_new(set, (size_t)(positions * half), sizeof(float));
+    float *sine = cosine ? arrays_new(set, (size_t)(positions * half), sizeof(float)) : NULL;
+    for (int64_t t = 0; t < positions && sine; t++) {
+        for (int64_t c = 0; c < half; c++) {
+            const double angle = (double)t * pow(s->rotary_base, -(double)c / (double)half);
+            cosine[t * half + c] = (float)cos(angle);
+            sine[t * half + c] = (float)sin(angle);
         }
-        for (size_t i = 0; i < shape.count; i++) {
-            mask[i] = values[i] != 0;
-        }
-        p->mask = mask;
     }
-    if (s->bias && (!(p->bias = arrays_load(set, s->bias, 0, bias_shape)) ||
-                    !broadcast(set, s->bias, bias_shape, p, &p->bias_strides))) {
-        return 0;
-    }
-    return (!s->alibi || (p->alibi = load_heads(set, s->alibi, p))) &&
-           (!s->sinks || (p->sinks = load_heads(set, s->sinks, p)));
+    p->rotary = (attn_rotary)s->rotary;
+    p->rotary_d = width;
+    p->rotary_positions = positions;
+    p->rotary_cos = cosine;
+    p->rotary_sin = sine;
+    return sine != NULL;
 }
 
 static void *new_workspace(array_set *set, const attn_attention_problem *p, attn_attention_pass pass,
@@ -182,21 +141,39 @@ static int run(array_set *set, const settings *s, array_inputs *in, const npy_ar
             return EXIT_FAILED;
         }
     }
+    if (s->sums) {
+        const int64_t shape[2] = {p->heads, in->k_tokens};
+        float *sums = arrays_new(set, (size_t)(shape[0] * shape[1]), sizeof(float));
+        workspace = new_workspace(set, p, ATTN_PASS_COLUMN_SUMS, &size);
+        if (!sums || !workspace) {
+            return EXIT_FAILED;
+        }
+        if (attn_attention_column_sums(p, in->q, in->k, lse, sums, workspace, size)) {
+            return command_failed(set->usage);
+        }
+        if (!arrays_save(set, s->sums, sums, 0, 2, shape)) {
+            return EXIT_FAILED;
+        }
+    }
     return s->grad_out ? backward(set, s, in, o, lse, bias_shape) : EXIT_DONE;
 }
 
 int command_attention(int argc, char **argv) {
-    settings s = {.softcap = INFINITY, .scale = 1};
+    settings s = {.softcap = INFINITY, .scale = 1, .rotary_base = 10000};
     option_row rows[] = {
         option_choice("score", &s.score, SCORES, "how queries and keys are compared"),
         option_without_default(option_double("scale", &s.scale, -1e30, 1e30, "X", "factor of the scores (default: 1/sqrt(d); cosine: 1)")),
         option_choice("causal", &s.causal, CAUSALS, "which keys a query may see"),
-        option_string("window", &s.window, "L,R", "keys to the left and right of its own that a query sees"),
-        option_string("mask", &s.mask, "FILE", "nonzero or true: may attend"),
-        option_string("bias", &s.bias, "FILE", "added to the scores"),
-        option_string("alibi", &s.alibi, "FILE", "slopes [heads] of a penalty on distance"),
+        option_string("window", &s.masks.window, "L,R", "keys to the left and right of its own that a query sees"),
+        option_string("mask", &s.masks.mask, "FILE", "nonzero or true: may attend"),
+        option_string("bias", &s.masks.bias, "FILE", "added to the scores"),
+        option_string("alibi", &s.masks.alibi, "FILE", "slopes [heads] of a penalty on distance"),
         option_without_default(option_double("softcap", &s.softcap, 1e-30, INFINITY, "X", "scores become X tanh(score / X)")),
-        option_string("sinks", &s.sinks, "FILE", "a logit [heads] without a value"),
+        option_string("sinks", &s.masks.sinks, "FILE", "a logit [heads] without a value"),
+        option_string("key-lengths", &s.masks.key_lengths, "FILE", "how many keys of each sequence exist"),
+        option_choice("rotary", &s.rotary, ROTARIES, "positions turn pairs (c, c + width/2) or (2c, 2c + 1) of Q and K"),
+        option_without_default(option_int64("rotary-width", &s.rotary_d, 2, 256, "N", "elements that are turned (default: d)")),
+        option_double("rotary-base", &s.rotary_base, 1e-6, 1e30, "X", "of the angles"),
         option_double("dropout", &s.dropout, 0, 0.9999, "P", "share of weights dropped"),
         option_int64("seed", &s.seed, 0, INT64_MAX, "N", "of the dropout"),
         option_string("q-offsets", &s.q_offsets, "FILE", "first tokens of packed sequences, and the end"),
@@ -208,6 +185,7 @@ int command_attention(int argc, char **argv) {
         option_string("out", &s.out, "FILE", "output"),
         option_string("lse", &s.lse, "FILE", "log-sum-exp [heads, tokens]"),
         option_string("weights", &s.weights, "FILE", "weights [heads, queries, keys]"),
+        option_string("column-sums", &s.sums, "FILE", "weight that each key receives, before dropout [heads, tokens]"),
         option_string("grad-out", &s.grad_out, "FILE", "gradient of the output (an input): asks for the ones below"),
         option_string("dq", &s.dq, "FILE", "gradient of Q"),
         option_string("dk", &s.dk, "FILE", "gradient of K"),
@@ -226,7 +204,7 @@ int command_attention(int argc, char **argv) {
     if (!s.grad_out && (s.dq || s.dk || s.dv || s.dbias || s.dsinks)) {
         return usage_error(&USAGE, "gradients need --grad-out");
     }
-    if ((s.dbias && !s.bias) || (s.dsinks && !s.sinks)) {
+    if ((s.dbias && !s.masks.bias) || (s.dsinks && !s.masks.sinks)) {
         return usage_error(&USAGE, "a gradient of what is not there: --dbias needs --bias, --dsinks --sinks");
     }
     array_set set = {.usage = &USAGE};
@@ -245,9 +223,9 @@ int command_attention(int argc, char **argv) {
         if (options_find(rows, "scale")->given || p->score == ATTN_SCORE_COSINE) {
             p->scale = (float)s.scale;
         }
-        if (!parse_window(s.window, p)) {
-            status = usage_error(&USAGE, "--window %.50s, expected two counts: LEFT,RIGHT", s.window);
-        } else if (load_masks(&set, &s, p, &bias_shape)) {
+        if (!masks_parse_window(s.masks.window, p)) {
+            status = usage_error(&USAGE, "--window %.50s, expected two counts: LEFT,RIGHT", s.masks.window);
+        } else if (masks_load(&set, &s.masks, p, &bias_shape) && make_rotary(&set, &s, p)) {
             status = run(&set, &s, &in, &bias_shape);
         }
     }

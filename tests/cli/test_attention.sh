@@ -65,12 +65,36 @@ expect 0 '' "$attn" attention q.npy k.npy v.npy --causal top-left --score dot --
 near o.npy 1 1.7310586
 expect 0 '' "$attn" attention q.npy k.npy v.npy --score linear --out o.npy # f = 2, 1: weights 5/9, 4/9
 near o.npy 1.4444444 1.5555556
+# one key exists: it has all the weight
+npy lengths.npy '1' '\001\000\000\000' '<i4'
+expect 0 '' "$attn" attention q.npy k.npy v.npy --key-lengths lengths.npy --out o.npy --column-sums s.npy
+near o.npy 1 1
+near s.npy 2 0
+# positions turn the second row by 1 radian: products 1 and -sin 1
+expect 0 '' "$attn" attention q.npy k.npy v.npy --rotary halves --out o.npy
+near o.npy 1.2138090 1.7861910
+expect 0 '' "$attn" attention q.npy k.npy v.npy --rotary interleaved --out o2.npy
+cmp -s o.npy o2.npy || wrong "with two elements both kinds of pairs are the same"
 npy wq.npy '1, 2' "$one$zero"
 npy score.npy '1' "$one"
 # s = tanh(q_0 + k_0): tanh 2, tanh 1 for the first query
 expect 0 '' "$attn" additive q.npy k.npy v.npy --wq wq.npy --wk wq.npy --v score.npy --out o.npy --weights w.npy \
   --grad-out do.npy --dq dq.npy --dwq dw.npy --dscore dv.npy
 near o.npy 1.4495637 1.3183002
+
+# 1 added to the second key's score, and a sink of 0
+npy bias.npy '2' "$zero$one"
+npy sinks.npy '1' "$zero"
+for kernel in auto reference portable; do
+  expect 0 '' "$attn" additive q.npy k.npy v.npy --wq wq.npy --wk wq.npy --v score.npy --score-bias bias.npy \
+    --sinks sinks.npy --out o.npy --grad-out do.npy --dscore-bias db.npy --dsinks ds.npy --kernel $kernel
+  near o.npy 1.5105610 1.2932237
+  near db.npy -0.1417640 0.3017142
+  near ds.npy -0.1599502
+done
+expect 0 '' "$attn" additive q.npy k.npy v.npy --wq wq.npy --wk wq.npy --v score.npy --causal top-left --window 0,0 \
+  --dtype bf16 --out o.npy
+near o.npy 1 2
 
 # --- bad input
 expect 1 'not a .npy file' "$attn" attention "$attn" k.npy v.npy
@@ -85,9 +109,19 @@ npy type.npy '2, 1, 2' "$one" '>f4'
 expect 1 'element type' "$attn" attention type.npy k.npy v.npy
 npy flat.npy '4' "$one$zero$zero$one"
 expect 1 'axes' "$attn" attention flat.npy k.npy v.npy
+npy two.npy '2' '\001\000\000\000\001\000\000\000' '<i4'
+npy long_lengths.npy '1' '\003\000\000\000' '<i4'
+npy three.npy '3' "$zero$one$one"
 expect 2 'expected Q, K and V' "$attn" attention q.npy
 expect 2 '--grad-out' "$attn" attention q.npy k.npy v.npy --dq dq.npy
 expect 2 'window' "$attn" attention q.npy k.npy v.npy --window 3
+expect 1 'expected one for each of 1 sequences' "$attn" attention q.npy k.npy v.npy --key-lengths two.npy
+expect 1 'key_lengths[0] is 3, expected 0 to 2' "$attn" attention q.npy k.npy v.npy --key-lengths long_lengths.npy
+expect 1 'expected integers' "$attn" attention q.npy k.npy v.npy --key-lengths sinks.npy
+expect 1 'rotary-width 4, expected even, 2 to 2' "$attn" attention q.npy k.npy v.npy --rotary halves --rotary-width 4
+expect 1 'expected 1 or 2' "$attn" attention q.npy k.npy v.npy --bias three.npy
+expect 2 '--dsinks --sinks' "$attn" additive q.npy k.npy v.npy --wq wq.npy --wk wq.npy --v score.npy --grad-out do.npy --dsinks d.npy
+expect 2 '--grad-out' "$attn" additive q.npy k.npy v.npy --wq wq.npy --wk wq.npy --v score.npy --dscore d.npy
 
 
 [ $failures -eq 0 ] && echo "all as expected"

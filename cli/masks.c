@@ -1,0 +1,94 @@
+/* Masks, biases and what is given per head for the operator's commands; see masks.h. */
+#include "masks.h"
+
+#include <stdio.h>
+
+/* Strides of an array that is broadcast over [sequences, heads, queries, keys]. */
+static int broadcast(const array_set *set, const char *path, const npy_array *a,
+                     const attn_attention_problem *p, attn_score_strides *strides) {
+    int64_t step[4] = {0}, size[4], run = 1;
+    const int packed = p->q_offsets.i64 != NULL;
+    if (a->dimensions > 4 || (packed && p->sequences > 1 && a->dimensions > 3)) {
+        return arrays_failed(set, "%s has %d axes, expected at most %d", path, a->dimensions, packed ? 3 : 4), 0;
+    }
+    size[0] = p->sequences;
+    size[1] = p->heads;
+    size[2] = p->queries;
+    size[3] = p->keys;
+    for (int i = 3, from = a->dimensions - 1; from >= 0; i--, from--) {
+        /* packed sequences differ in length: the axis must hold the longest */
+        int64_t need = size[i];
+        for (int64_t b = 0; packed && i >= 2 && b < p->sequences; b++) {
+            const int64_t *offsets = i == 2 ? p->q_offsets.i64 : p->k_offsets.i64;
+            const int64_t tokens = offsets[b + 1] - offsets[b];
+            need = b == 0 || tokens > need ? tokens : need;
+        }
+        if (a->shape[from] != 1 && (packed && i >= 2 ? a->shape[from] < need : a->shape[from] != need)) {
+            return arrays_failed(set, "axis %d of %s is %lld, expected 1 or %lld", from, path,
+                                 (long long)a->shape[from], (long long)need), 0;
+        }
+        step[i] = a->shape[from] == 1 ? 0 : run;
+        run *= a->shape[from];
+    }
+    *strides = (attn_score_strides){step[0], step[1], step[2], step[3]};
+    return 1;
+}
+
+int masks_parse_window(const char *text, attn_attention_problem *p) {
+    long long left, right;
+    char rest;
+    if (!text) {
+        return 1;
+    }
+    if (sscanf(text, "%lld,%lld%c", &left, &right, &rest) != 2 || left < 0 || right < 0) {
+        return 0;
+    }
+    p->window_left = left;
+    p->window_right = right;
+    return 1;
+}
+
+/* Per-head values: [heads]. */
+static const float *load_heads(array_set *set, const char *path, const attn_attention_problem *p) {
+    npy_array shape;
+    const float *values = arrays_load(set, path, 0, &shape);
+    if (values && (int64_t)shape.count != p->heads) {
+        (void)arrays_failed(set, "%s has %zu values, expected one for each of %lld heads", path,
+                            shape.count, (long long)p->heads);
+        return NULL;
+    }
+    return values;
+}
+
+static int load_key_lengths(array_set *set, const char *path, attn_attention_problem *p) {
+    int64_t count;
+    const int64_t *lengths = arrays_load_indices(set, path, &count);
+    if (lengths && count != p->sequences) {
+        return arrays_failed(set, "%s has %lld lengths, expected one for each of %lld sequences", path,
+                             (long long)count, (long long)p->sequences), 0;
+    }
+    p->key_lengths.i64 = lengths;
+    return lengths != NULL;
+}
+
+int masks_load(array_set *set, const mask_settings *s, attn_attention_problem *p, npy_array *bias_shape) {
+    npy_array shape;
+    if (s->mask) {
+        const float *values = arrays_load(set, s->mask, 0, &shape);
+        uint8_t *mask = values ? arrays_new(set, shape.count, 1) : NULL;
+        if (!mask || !broadcast(set, s->mask, &shape, p, &p->mask_strides)) {
+            return 0;
+        }
+        for (size_t i = 0; i < shape.count; i++) {
+            mask[i] = values[i] != 0;
+        }
+        p->mask = mask;
+    }
+    if (s->bias && (!(p->bias = arrays_load(set, s->bias, 0, bias_shape)) ||
+                    !broadcast(set, s->bias, bias_shape, p, &p->bias_strides))) {
+        return 0;
+    }
+    return (!s->key_lengths || load_key_lengths(set, s->key_lengths, p)) &&
+           (!s->alibi || (p->alibi = load_heads(set, s->alibi, p))) &&
+           (!s->sinks || (p->sinks = load_heads(set, s->sinks, p)));
+}
