@@ -10,7 +10,7 @@ COMPILERS = $(if $(filter environment command,$(origin CC)),-DCMAKE_C_COMPILER=$
             $(if $(filter environment command,$(origin CXX)),-DCMAKE_CXX_COMPILER=$(CXX))
 RUN_TESTS = ctest --output-on-failure -j2 --test-dir
 
-.PHONY: all help setup build test demo demo-clean install sanitize thread-sanitize fuzz clean
+.PHONY: all help setup build test demo demo-clean install sanitize thread-sanitize arm64 fuzz clean
 
 all: build
 
@@ -23,6 +23,7 @@ help:
 	@echo 'make install        into PREFIX=$(PREFIX) [DESTDIR=...]'
 	@echo 'make sanitize       all tests under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make thread-sanitize  all tests under ThreadSanitizer (clang)'
+	@echo 'make arm64          the operator built for arm64, its tests in an emulator'
 	@echo 'make fuzz           run each fuzz target [SECONDS=60]'
 	@echo 'make setup          install the packages that the build needs (demo and test do it)'
 
@@ -61,6 +62,10 @@ thread-sanitize:
 	  -DCMAKE_BUILD_TYPE=RelWithDebInfo -DATTN_SANITIZE=thread
 	cmake --build build-thread
 	OMP_NUM_THREADS=4 tests/sanitizers/run $(RUN_TESTS) build-thread
+
+arm64:
+	@scripts/setup gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+	tests/attention/cross/run
 
 SECONDS ?= 60
 fuzz:

@@ -83,13 +83,15 @@ static void run(const decode_case *c, int kernel) {
     float *o = case_new(count * DV, 4), *want = case_new(count * DV, 4), *one = case_new(count * DV, 4);
     float *lse = case_new(count, 4), *want_lse = case_new(count, 4);
     size_t need;
-    omp_set_num_threads(2);
+    omp_set_num_threads(7);
     assert_int_equal(attn_attention_workspace(&p, ATTN_PASS_DECODE, &need), 0);
     void *workspace = case_new(need, 1);
     assert_int_equal(attn_attention_decode(&p, &cache, q, o, lse, workspace, need), 0);
-    omp_set_num_threads(1);
-    assert_int_equal(attn_attention_decode(&p, &cache, q, one, lse, workspace, need), 0);
-    assert_memory_equal(o, one, count * DV * 4);
+    for (int threads = 1; threads <= 3; threads++) {
+        omp_set_num_threads(threads);
+        assert_int_equal(attn_attention_decode(&p, &cache, q, one, lse, workspace, need), 0);
+        assert_memory_equal(o, one, count * DV * 4);
+    }
     free(workspace);
     p.kernel = ATTN_KERNEL_REFERENCE;
     assert_int_equal(attn_attention_workspace(&p, ATTN_PASS_FORWARD, &need), 0);
@@ -122,6 +124,61 @@ static void decoding_equals_attention(void **state) {
     }
 }
 
+/* Keys 40 .. 59 of 400 hidden by a mask, a bias or a window, and those beyond the length. */
+static void hidden_poison_in_the_cache_never_leaks(void **state) {
+    (void)state;
+    enum { KEYS = 400, H = 4, K = 2, W = 16 };
+    static float q[3 * H * W], k[KEYS * K * W], v[KEYS * K * W], o[2][3 * H * W], bias[KEYS];
+    static uint16_t kb[KEYS * K * W], vb[KEYS * K * W];
+    static uint8_t mask[KEYS];
+    const int32_t length[] = {390};
+    for (int n = 0; n < 6 * (last_kernel() - ATTN_KERNEL_REFERENCE + 1); n++) {
+        const int how = n % 3, bf16 = n / 3 % 2, kernel = ATTN_KERNEL_REFERENCE + n / 6;
+        attn_attention_problem p;
+        attn_attention_defaults(&p, H, K, W, W);
+        attn_attention_batch(&p, 1, 3, KEYS);
+        p.kernel = (attn_kernel)kernel;
+        p.key_lengths.i32 = length;
+        for (size_t j = 0; j < KEYS; j++) {
+            mask[j] = j < 40 || j >= 60;
+            bias[j] = mask[j] ? 0 : -INFINITY;
+        }
+        p.mask = how == 0 ? mask : NULL;
+        p.mask_strides.key = 1;
+        p.bias = how == 1 ? bias : NULL;
+        p.bias_strides.key = 1;
+        p.causal = how == 2 ? ATTN_CAUSAL_BOTTOM_RIGHT : ATTN_CAUSAL_NONE;
+        p.window_left = how == 2 ? 300 : ATTN_WINDOW_UNLIMITED; /* keys below 87 are hidden */
+        for (size_t i = 0; i < 3 * H * W; i++) {
+            q[i] = random_normal(1, i);
+        }
+        size_t size;
+        assert_int_equal(attn_attention_workspace(&p, ATTN_PASS_DECODE, &size), 0);
+        void *workspace = case_new(size, 1);
+        for (int poisoned = 0; poisoned < 2; poisoned++) {
+            for (size_t i = 0; i < KEYS * K * W; i++) {
+                const size_t j = i / (K * W);
+                const int hidden = (j >= 40 && j < 60) || j >= 390;
+                k[i] = poisoned && hidden ? (i % 2 ? NAN : INFINITY) : random_normal(2, i);
+                v[i] = poisoned && hidden ? (i % 2 ? -INFINITY : NAN) : random_normal(3, i);
+                kb[i] = to_bf16(k[i]);
+                vb[i] = to_bf16(v[i]);
+            }
+            const attn_attention_cache cache = {.dtype = bf16 ? ATTN_BF16 : ATTN_F32,
+                                                .k = bf16 ? (void *)kb : k, .v = bf16 ? (void *)vb : v,
+                                                .k_strides = {K * W, W, 0}, .v_strides = {K * W, W, 0}};
+            assert_int_equal(attn_attention_decode(&p, &cache, q, o[poisoned], NULL, workspace, size), 0);
+        }
+        free(workspace);
+        for (size_t i = 0; i < 3 * H * W; i++) {
+            if (!(fabsf(o[0][i] - o[1][i]) < 1e-6f)) {
+                fail_msg("kernel %d, bf16 %d, hidden by %d: o[%zu] is %g, expected %g", kernel, bf16, how, i,
+                         (double)o[1][i], (double)o[0][i]);
+            }
+        }
+    }
+}
+
 static void a_page_out_of_range_is_refused(void **state) {
     (void)state;
     attn_attention_problem p;
@@ -135,12 +192,19 @@ static void a_page_out_of_range_is_refused(void **state) {
     assert_int_equal(attn_attention_decode(&p, &cache, q, o, NULL, workspace, sizeof workspace),
                      ATTN_ERROR_ARGUMENT);
     table[2] = 3;
+    cache.k_strides.token = INT64_MAX / 4;
+    assert_int_equal(attn_attention_decode(&p, &cache, q, o, NULL, workspace, sizeof workspace), ATTN_ERROR_ARGUMENT);
+    cache.k_strides.token = 8;
+    assert_int_equal(attn_attention_decode(&p, &cache, q, o, NULL, workspace, 200), ATTN_ERROR_ARGUMENT);
+    assert_int_equal(attn_attention_decode(&p, &cache, NULL, o, NULL, workspace, sizeof workspace), ATTN_ERROR_ARGUMENT);
+    assert_int_equal(attn_attention_decode(&p, NULL, q, o, NULL, workspace, sizeof workspace), ATTN_ERROR_ARGUMENT);
     assert_int_equal(attn_attention_decode(&p, &cache, q, o, NULL, workspace, sizeof workspace), ATTN_OK);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(decoding_equals_attention),
+        cmocka_unit_test(hidden_poison_in_the_cache_never_leaks),
         cmocka_unit_test(a_page_out_of_range_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
