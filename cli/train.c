@@ -212,7 +212,7 @@ static int run(const command_usage *usage, attn_train_options *o, console *c) {
 
 int command_train(int argc, char **argv) {
     static const char *const TOKENIZERS[] = {"sentencepiece", "whitespace", "wordpiece", "words", "characters", NULL};
-    static const char *const TASKS[] = {"translate", "classify", "masked", "language", NULL};
+    static const char *const TASKS[] = {"translate", "classify", "masked", "image", "speech", "language", NULL};
     static const char *const POOLINGS[] = {"attention", "cls", NULL};
     static const char *const FAMILIES[] = {"gpt2", "llama", NULL};
     static const char *const ARCHITECTURES[] = {"transformer", "recurrent", NULL};
@@ -230,7 +230,8 @@ int command_train(int argc, char **argv) {
     console c = {.terminal = isatty(STDERR_FILENO), .every = 10};
     option_row rows[] = {
         option_choice("task", &task, TASKS, "what is learned: any sequence from another; a text's label; to guess "
-                      "hidden words, for a classifier to begin with; or a text, token by token"),
+                      "hidden words, for a classifier to begin with; the class of a picture or of a sound; or a text, "
+                      "token by token"),
         option_heading("Data"),
         option_string("source", &o.source, "FILE", "source sentences, one a line"),
         option_string("target", &o.target, "FILE", "their translations, line by line"),
@@ -244,6 +245,25 @@ int command_train(int argc, char **argv) {
         option_double("valid-share", &o.valid_share, 0, 0.9, "X", "share of the pairs held out, at most 1,000; of a plain text the end"),
         option_int("max-tokens", &o.max_tokens, 2, 65536, "N", "longest side of a pair; longer pairs are left out"),
         option_flag("skip-invalid", &o.skip_invalid, "leave out pairs that are not UTF-8 instead of failing"),
+        option_heading("Pictures and sounds (--task image, --task speech)"),
+        option_string("images", &o.signal.images, "FILE", "an IDX file of pictures, in place of --corpus, a folder with a folder "
+                      "of PNG and JPEG files for each class"),
+        option_string("labels", &o.signal.labels, "FILE", "the IDX file of their labels"),
+        option_string("valid-images", &o.signal.valid_images, "FILE", "for validation; else a share is held out"),
+        option_string("valid-labels", &o.signal.valid_labels, "FILE", ""),
+        option_string("test-images", &o.signal.test_images, "FILE", "for a last loss and accuracy"),
+        option_string("test-labels", &o.signal.test_labels, "FILE", ""),
+        option_without_default(option_int("image-size", &o.signal.image_size, 0, 4096, "N",
+                                          "side of the pictures in pixels; others are resized (default: the IDX file's, or 32)")),
+        option_int("patch-size", &o.signal.patch_size, 1, 4096, "N", "side of a patch in pixels; divides the picture's"),
+        option_flag("colour", &o.signal.colour, "keep red, green and blue instead of grey"),
+        option_double("shift", &o.signal.shift, 0, 4096, "X", "shift training pictures by up to so many pixels"),
+        option_double("rotation", &o.signal.rotation, 0, 180, "X", "turn them by up to so many degrees"),
+        option_int("sample-rate", &o.signal.sample_rate, 1000, 192000, "HZ", "of sounds; others are converted"),
+        option_int("mel-bins", &o.signal.mel_bins, 1, 256, "N", "numbers in a frame of sound"),
+        option_int("max-frames", &o.signal.max_frames, 4, 1 << 20, "N", "frames, of 10 ms, of the longest sound; longer ones are cut"),
+        option_int("mask-frames", &o.signal.mask_frames, 0, 1 << 20, "N", "hide up to so many frames in a row of training sounds, twice"),
+        option_int("mask-bins", &o.signal.mask_bins, 0, 256, "N", "and up to so many neighbouring bins"),
         option_heading("Model"),
         option_string("model", &o.model, "DIR", "the folder to make (required)"),
         option_flag("resume", &o.resume, "go on from the folder's training state"),

@@ -346,7 +346,9 @@ typedef enum attn_task {
     ATTN_TASK_CLASSIFY = 1,  /* from a TSV of label and text: the label (attn_classify) */
     ATTN_TASK_MASKED = 2,    /* from plain text, a line each: guesses hidden words (Devlin et al.
                               * 2019, 3.1); a classifier may begin with it (init) */
-    ATTN_TASK_LANGUAGE = 3,  /* from one plain text: each token from those before it (attn_generate) */
+    ATTN_TASK_IMAGE = 3,     /* from labelled pictures: their class (attn_classify_files) */
+    ATTN_TASK_SPEECH = 4,    /* from labelled sounds: their class (attn_classify_files) */
+    ATTN_TASK_LANGUAGE = 5,  /* from one plain text: each token from those before it (attn_generate) */
     ATTN_TASK_LAST = ATTN_TASK_LANGUAGE
 } attn_task;
 
@@ -425,6 +427,24 @@ typedef struct attn_validation {
     int best;              /* 1: the best so far, saved */
 } attn_validation;
 
+/* Pictures (ATTN_TASK_IMAGE) and sounds (ATTN_TASK_SPEECH). */
+typedef struct attn_signal_options {
+    /* pictures: IDX files of images and of labels, in place of corpus; plain or gzip */
+    const char *images, *labels;
+    const char *valid_images, *valid_labels, *test_images, *test_labels;
+    int image_size;            /* 0: the IDX file's larger side, 32 for a folder of files; else pixels
+                                * a side, 1 .. 4096; pictures of another size are resized */
+    int patch_size;            /* 4; pixels a side, divides image_size */
+    int colour;                /* 0: pictures become grey; 1: red, green, blue (files alone) */
+    double shift, rotation;    /* 0; training pictures are shifted by up to so many pixels each way, and
+                                * turned by up to so many degrees */
+    int sample_rate;           /* 16000; Hz, sounds of another rate are converted; 1000 .. 192000 */
+    int mel_bins;              /* 40; 1 .. 256; frames are of 25 ms, one each 10 ms */
+    int max_frames;            /* 1000; longer sounds are cut, 4 .. 2^20 */
+    int mask_frames, mask_bins; /* 0; training sounds have up to so many frames, or bins, hidden in a
+                                 * row, twice each (Park et al. 2019) */
+} attn_signal_options;
+
 typedef struct attn_train_options {
     attn_task task;                 /* ATTN_TASK_TRANSLATE */
     attn_architecture architecture; /* ATTN_ARCHITECTURE_TRANSFORMER */
@@ -448,6 +468,8 @@ typedef struct attn_train_options {
     const char *freeze;        /* NULL; parts that keep their weights, with commas between:
                                 * "embeddings" (with the output's bias), "encoder", "decoder" */
     const char *recipe;        /* NULL; text kept as recipe.json in the folder */
+
+    attn_signal_options signal; /* of pictures and sounds */
 
     attn_tokenizer_kind tokenizer; /* ATTN_TOKENIZER_SENTENCEPIECE */
     int vocabulary;            /* 8000 */

@@ -1,6 +1,20 @@
 #include "model/layers.h"
 
+#include <math.h>
 #include <stdio.h>
+
+float *sinusoid_positions(int64_t longest, int64_t width) {
+    float *table = memory_allocate((size_t)longest, (size_t)width * sizeof(float));
+    int64_t half = width / 2;
+    for (int64_t place = 0; table && place < longest; place++) {
+        for (int64_t i = 0; i < half; i++) {
+            double angle = (double)place / pow(10000.0, 2.0 * (double)i / (double)width);
+            table[place * width + i] = (float)sin(angle);
+            table[place * width + half + i] = (float)cos(angle);
+        }
+    }
+    return table;
+}
 
 static attn_status declare_linear(parameters *set, linear_layer *l, int64_t out, int64_t in, const char *prefix) {
     attn_status status = parameters_declare(set, 1, 2, out, in, &l->weight, "%s.weight", prefix);

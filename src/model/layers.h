@@ -54,6 +54,11 @@ typedef struct dropout_rates {
 
 #define LAYER_NORM_EPSILON 1e-5f
 
+/* Places as numbers [longest, width]: sines in the first half of the row, cosines in the second,
+ * angle place / 10000^(2i / width) (Vaswani et al. 2017, 3.5; the halves are Marian's).
+ * NULL: memory was short. Release with memory_free. */
+float *sinusoid_positions(int64_t longest, int64_t width);
+
 /* Declares the parameters under "model.encoder.layers.<index>." and so on. */
 attn_status encoder_layer_declare(parameters *set, encoder_layer *layer, int index, int64_t width, int64_t heads,
                                   int64_t hidden, activation kind);

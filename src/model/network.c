@@ -9,11 +9,19 @@
 #include "model/bert.h"
 #include "model/language_model.h"
 #include "model/recurrent.h"
+#include "model/signal_model.h"
 #include "model/transformer.h"
 
 /* By model_type; the first one speaks for those that are unknown. */
-static const network_kind *const KINDS[] = {&transformer_kind, &recurrent_kind, &language_gpt2_kind, &language_llama_kind,
-                                            &bert_kind};
+static const network_kind *const KINDS[] = {
+    &transformer_kind,
+    &recurrent_kind,
+    &language_gpt2_kind,
+    &language_llama_kind,
+    &bert_kind,
+    &signal_picture_kind,
+    &signal_sound_kind,
+};
 
 element_type network_best_type(void) {
     return cpu_selected() == CPU_AVX512_BF16 ? ELEMENT_BF16 : ELEMENT_F32;

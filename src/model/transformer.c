@@ -4,21 +4,6 @@
 
 #include "base/random.h"
 
-/* Sines in the first half of the row, cosines in the second, angle
- * place / 10000^(2i / width) (Vaswani et al. 2017, 3.5; the halves are Marian's). */
-static float *sinusoids(int64_t longest, int64_t width) {
-    float *table = memory_allocate((size_t)longest, (size_t)width * sizeof(float));
-    int64_t half = width / 2;
-    for (int64_t place = 0; table && place < longest; place++) {
-        for (int64_t i = 0; i < half; i++) {
-            double angle = (double)place / pow(10000.0, 2.0 * (double)i / (double)width);
-            table[place * width + i] = (float)sin(angle);
-            table[place * width + half + i] = (float)cos(angle);
-        }
-    }
-    return table;
-}
-
 static activation activation_of(model_activation kind) {
     return kind == MODEL_RELU ? ACTIVATION_RELU : kind == MODEL_SWISH ? ACTIVATION_SWISH : ACTIVATION_GELU;
 }
@@ -54,7 +39,7 @@ attn_status transformer_new(const model_config *config, network_purpose purpose,
     model->embedding_scale = config->scale_embedding ? sqrtf((float)config->d_model) : 1.0f;
     model->encoder = memory_allocate((size_t)config->encoder_layers, sizeof *model->encoder);
     model->decoder = memory_allocate((size_t)config->decoder_layers, sizeof *model->decoder);
-    model->positions = sinusoids(config->max_position_embeddings, config->d_model);
+    model->positions = sinusoid_positions(config->max_position_embeddings, config->d_model);
     status = model->encoder && model->decoder && model->positions ? declare(model) : ATTN_ERROR_MEMORY;
     status = status ? status : parameters_allocate(&model->parameters, purpose.training, purpose.type == ELEMENT_BF16);
     if (status) {

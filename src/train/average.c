@@ -46,7 +46,7 @@ static attn_status add_model(const char *path, const char *first_path, const net
     return status;
 }
 
-static attn_status write_mean(network *n, const tokenizer *vocabulary, const double *sums, size_t count,
+static attn_status write_mean(network *n, const tokenizer *pieces, const double *sums, size_t count,
                               const char *output) {
     parameters *set = n->parameters;
     for (int64_t i = 0; i < set->size; i++) {
@@ -57,8 +57,8 @@ static attn_status write_mean(network *n, const tokenizer *vocabulary, const dou
     safetensors_metadata fact = {"run.averaged_models", number};
     folder_tensor *tensors = network_tensors(set, set->values);
     attn_status status = tensors ? n->kind->write_config(output, n->model) : ATTN_ERROR_MEMORY;
-    if (!status && vocabulary) {
-        status = tokenizer_save(vocabulary, output);
+    if (!status && pieces) {
+        status = tokenizer_save(pieces, output);
     }
     status = status ? status : folder_write_weights(output, tensors, set->count, &fact, 1);
     memory_free(tensors);
@@ -66,24 +66,24 @@ static attn_status write_mean(network *n, const tokenizer *vocabulary, const dou
 }
 
 /* A model of pictures or sounds has no vocabulary. */
-static attn_status load_vocabulary(const char *directory, const network *n, tokenizer **vocabulary) {
-    *vocabulary = NULL;
-    return n->kind->limits(n->model).vocabulary > 0 ? tokenizer_load(directory, vocabulary) : ATTN_OK;
+static attn_status load_vocabulary(const char *directory, const network *n, tokenizer **pieces) {
+    *pieces = NULL;
+    return n->kind->limits(n->model).vocabulary > 0 ? tokenizer_load(directory, pieces) : ATTN_OK;
 }
 
 attn_status average_folders(const char *const *models, size_t count, const char *output) {
     network first;
-    tokenizer *vocabulary = NULL;
+    tokenizer *pieces = NULL;
     attn_status status = network_load(models[0], (network_purpose){0, ELEMENT_F32}, &first);
-    status = status ? status : load_vocabulary(models[0], &first, &vocabulary);
+    status = status ? status : load_vocabulary(models[0], &first, &pieces);
     double *sums = status ? NULL : memory_allocate((size_t)first.parameters->size, sizeof *sums);
     status = status || sums ? status : ATTN_ERROR_MEMORY;
     for (size_t i = 0; i < count && !status; i++) {
-        status = add_model(models[i], models[0], &first, vocabulary, sums);
+        status = add_model(models[i], models[0], &first, pieces, sums);
     }
-    status = status ? status : write_mean(&first, vocabulary, sums, count, output);
+    status = status ? status : write_mean(&first, pieces, sums, count, output);
     memory_free(sums);
-    tokenizer_free(vocabulary);
+    tokenizer_free(pieces);
     network_free(&first);
     return status;
 }

@@ -124,4 +124,6 @@ void split_release(split *s) {
     parallel_text_release(&s->text);
     text_lines_release(&s->lines);
     memory_free(s->owned);
+    picture_set_release(&s->pictures);
+    sound_set_release(&s->sounds);
 }

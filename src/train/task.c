@@ -6,6 +6,8 @@ const task *task_of(attn_task number) {
     static const task *const TASKS[] = {[ATTN_TASK_TRANSLATE] = &task_translate,
                                         [ATTN_TASK_CLASSIFY] = &task_classify,
                                         [ATTN_TASK_MASKED] = &task_masked,
+                                        [ATTN_TASK_IMAGE] = &task_image,
+                                        [ATTN_TASK_SPEECH] = &task_speech,
                                         [ATTN_TASK_LANGUAGE] = &task_language};
     return (size_t)number < sizeof TASKS / sizeof *TASKS ? TASKS[number] : NULL;
 }

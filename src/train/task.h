@@ -47,6 +47,6 @@ const task *task_of(attn_task number);
 attn_status samples_add(samples *s, const char *source, const char *reference, const char *result);
 void samples_release(samples *s);
 
-extern const task task_translate, task_classify, task_masked, task_language;
+extern const task task_translate, task_classify, task_masked, task_image, task_speech, task_language;
 
 #endif

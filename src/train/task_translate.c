@@ -54,19 +54,19 @@ static attn_status make_tokenizer(trainer *t) {
 }
 
 /* What every architecture has. */
-static void set_common(const attn_train_options *o, const tokenizer *vocabulary, model_config *config) {
+static void set_common(const attn_train_options *o, const tokenizer *pieces, model_config *config) {
     config->d_model = o->width;
     config->encoder_layers = config->decoder_layers = o->layers;
     config->dropout = o->dropout;
     config->max_position_embeddings = o->max_positions;
-    config->eos_token_id = tokenizer_eos(vocabulary);
-    config->pad_token_id = config->decoder_start_token_id = tokenizer_pad(vocabulary);
+    config->eos_token_id = tokenizer_eos(pieces);
+    config->pad_token_id = config->decoder_start_token_id = tokenizer_pad(pieces);
     config->max_length = o->max_positions;
 }
 
-static attn_status transformer_config_of(const attn_train_options *o, const tokenizer *vocabulary, model_config *config) {
-    model_config_defaults(config, (int)tokenizer_vocabulary_size(vocabulary));
-    set_common(o, vocabulary, config);
+static attn_status transformer_config_of(const attn_train_options *o, const tokenizer *pieces, model_config *config) {
+    model_config_defaults(config, (int)tokenizer_vocabulary_size(pieces));
+    set_common(o, pieces, config);
     config->encoder_attention_heads = config->decoder_attention_heads = o->heads;
     config->encoder_ffn_dim = config->decoder_ffn_dim = o->feed_forward;
     config->attention_dropout = o->attention_dropout;

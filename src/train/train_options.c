@@ -34,7 +34,8 @@ void attn_train_options_defaults(attn_train_options *options) {
                                     .batch_tokens = 4096,
                                     .average = 0.995,
                                     .valid_bleu_lines = 200,
-                                    .seed = 1};
+                                    .seed = 1,
+                                    .signal = {.patch_size = 4, .sample_rate = 16000, .mel_bins = 40, .max_frames = 1000}};
 }
 
 const char *schedule_name(attn_schedule kind) {

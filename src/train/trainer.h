@@ -8,6 +8,8 @@
 
 #include "data/batch.h"
 #include "data/corpus.h"
+#include "data/picture_set.h"
+#include "data/sound_set.h"
 #include "data/tokenizer.h"
 #include "model/network.h"
 #include "train/board.h"
@@ -26,6 +28,9 @@ typedef struct split {
     text_lines lines;
     char *owned; /* what `lines` or a task's own text points at, or NULL */
     text_line plain; /* a language model's text */
+    picture_set pictures;
+    sound_set sounds;
+    feature_source features; /* of pictures or sounds: the corpus points here */
     corpus corpus;
     int present;
 } split;
