@@ -9,7 +9,8 @@ static const command_usage USAGE = {
     "evaluate", "--model DIR --source FILE --target FILE [OPTION]...",
     "Measures a model on pairs of sentences: loss and token accuracy of the references,\n"
     "BLEU and chrF2 of the model's own translations, as sacreBLEU computes them. Of a\n"
-    "classifier: loss, accuracy, each label's precision, recall and F1, and the confusion.",
+    "classifier: loss, accuracy, each label's precision, recall and F1, and the confusion. Of a\n"
+    "language model: loss, perplexity, token accuracy, and bits a byte of a plain text.",
     "Pairs with an empty side are left out. Loss is the cross-entropy in nats a target token."};
 
 static void print_warning(void *context, size_t line, const char *sentence) {
@@ -63,10 +64,31 @@ static int evaluate_classes(const attn_model *model, const char *corpus, int ski
     return fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
 }
 
+/* Of a language model. */
+static int evaluate_text(const attn_model *model, const char *path, int block) {
+    attn_text_evaluation e;
+    if (attn_evaluate_text(model, path, block, &e)) {
+        return command_failed(&USAGE);
+    }
+    (void)printf("bytes %zu\ntokens %zu\nloss %.4f\nperplexity %.3f\ntoken accuracy %.4f\nbits per byte %.4f\n", e.bytes,
+                 e.tokens, e.loss, exp(e.loss), e.token_accuracy, e.bits_per_byte);
+    return fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
+}
+
+/* Models that are measured on one file in their own way. */
+static int evaluate_corpus(const attn_model *model, const char *corpus, int block, int skip_invalid) {
+    int classes = attn_model_labels(model) > 0;
+    if (!corpus) {
+        return usage_error(&USAGE, classes ? "the model is a classifier: --corpus FILE of label, a tab, text was expected"
+                                           : "the model is a language model: --corpus FILE, a plain text, was expected");
+    }
+    return classes ? evaluate_classes(model, corpus, skip_invalid) : evaluate_text(model, corpus, block);
+}
+
 int command_evaluate(int argc, char **argv) {
     static const char *const TOKENIZERS[] = {"13a", "none", "zh", NULL};
     const char *folder = NULL, *source = NULL, *target = NULL, *corpus = NULL;
-    int threads = 0, tokenizer = 0, compute = ATTN_COMPUTE_AUTO, operands;
+    int threads = 0, tokenizer = 0, block = 0, compute = ATTN_COMPUTE_AUTO, operands;
     attn_evaluate_options o;
     attn_evaluate_options_defaults(&o);
     o.translate.warn = print_warning;
@@ -76,7 +98,10 @@ int command_evaluate(int argc, char **argv) {
                       "of matrix products; auto: int8 for a model of attn quantize, else f32"),
         option_string("source", &source, "FILE", "source sentences, one a line"),
         option_string("target", &target, "FILE", "their reference translations"),
-        option_string("corpus", &corpus, "FILE", "both in one: source, a tab, target; of a classifier: label, a tab, text"),
+        option_string("corpus", &corpus, "FILE", "both in one: source, a tab, target; of a classifier: label, a tab, text; "
+                      "of a language model: a plain text"),
+        option_without_default(option_int("block", &block, 1, 1 << 20, "N", "language model: tokens foretold together, each from "
+                                          "those before it (default: the model's positions)")),
         option_choice("bleu", &tokenizer, TOKENIZERS, "how BLEU cuts words; none for text already split"),
         option_flag("no-translation", &o.skip_translation, "loss and accuracy alone"),
         option_flag("skip-invalid", &o.skip_invalid, "leave out pairs that are not UTF-8 instead of failing"),
@@ -108,9 +133,8 @@ int command_evaluate(int argc, char **argv) {
     if (attn_model_load_as(folder, (attn_compute)compute, &model)) {
         return command_failed(&USAGE);
     }
-    if (attn_model_labels(model) > 0) {
-        int result = corpus ? evaluate_classes(model, corpus, o.skip_invalid)
-                            : usage_error(&USAGE, "the model is a classifier: --corpus FILE of label, a tab, text was expected");
+    if (attn_model_labels(model) > 0 || attn_model_generates(model)) {
+        int result = evaluate_corpus(model, corpus, block, o.skip_invalid);
         attn_model_free(model);
         return result;
     }

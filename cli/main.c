@@ -13,12 +13,13 @@ typedef struct command {
 } command;
 
 static const command COMMANDS[] = {
-    {"train", command_train, "make a translator, a classifier, or a model of hidden words"},
+    {"train", command_train, "make a translator, a classifier, a language model, or a model of hidden words"},
     {"quantize", command_quantize, "a translator with int8 weights"},
     {"average", command_average, "the mean of several models' weights, as one model"},
     {"translate", command_translate, "translate standard input, line by line"},
     {"classify", command_classify, "name each line's class: label, probability, each word's weight"},
-    {"evaluate", command_evaluate, "loss, accuracy, BLEU and chrF of a model on files of pairs"},
+    {"generate", command_generate, "go on with a text, token by token"},
+    {"evaluate", command_evaluate, "a model against references: loss, accuracy, BLEU, F1, bits a byte"},
     {"score", command_score, "how likely a model finds given translations"},
     {"explain", command_explain, "show where a translation looked: every layer, every head"},
     {"info", command_info, "what a model folder holds"},

@@ -276,6 +276,66 @@ ATTN_PUBLIC attn_status attn_evaluate_classes(const attn_model *model, const cha
                                               attn_class_evaluation **evaluation);
 ATTN_PUBLIC void attn_class_evaluation_free(attn_class_evaluation *evaluation); /* NULL is allowed */
 
+/* --- generating ---------------------------------------------------------------- */
+
+/* 1 for a language model: attn_generate and attn_evaluate_text take it. */
+ATTN_PUBLIC int attn_model_generates(const attn_model *model);
+
+typedef struct attn_generate_options {
+    int max_tokens;     /* 256; tokens produced at most, 1 .. 2^24 */
+    double temperature; /* 1.0; 0.01 .. 100: logits are divided by it; 0, its limit: the likeliest token
+                         * each time, the first of equals, and nothing is drawn */
+    int top_k;          /* 0: all; only the k likeliest tokens (Fan et al. 2018) */
+    double top_p;       /* 1.0; above 0; only the fewest likeliest tokens whose probabilities reach it
+                         * (Holtzman et al. 2020); top_k comes first */
+    uint64_t seed;      /* 1; with the prompt it says what is drawn */
+    int sample;         /* 0; 0 .. 2^24: which of the seed's independent texts */
+
+    /* Told of the text as it comes, in pieces of whole characters, not 0-terminated; nonzero
+     * ends it. May be NULL. */
+    int (*text)(void *context, const char *piece, size_t length);
+    void (*warn)(void *context, const char *sentence); /* told where the prompt was changed; may be NULL */
+    void *context;
+} attn_generate_options;
+
+ATTN_PUBLIC void attn_generate_options_defaults(attn_generate_options *options);
+
+typedef struct attn_generation attn_generation;
+
+/* Goes on with a prompt until the model ends the text (its end token) or max_tokens are there;
+ * options may be NULL. Of a prompt longer than the model's positions the end counts; when the
+ * positions are full, the older half of what was read is forgotten and the rest is read anew
+ * from position 0. An empty prompt is begun with the model's start token, or the end of a line.
+ * Invalid UTF-8 is read as U+FFFD, characters that the vocabulary lacks as unknown; warn is told
+ * of each. Padding and the unknown token are never produced. ATTN_ERROR_ARGUMENT: an option out
+ * of its range; ATTN_ERROR_UNSUPPORTED: no language model; ATTN_ERROR_NUMERIC: logits that are
+ * not finite. */
+ATTN_PUBLIC attn_status attn_generate(const attn_model *model, const char *prompt,
+                                      const attn_generate_options *options, attn_generation **generation);
+ATTN_PUBLIC void attn_generation_free(attn_generation *generation); /* NULL is allowed */
+
+/* What was produced, without the prompt; lives as long as the result. */
+ATTN_PUBLIC const char *attn_generation_text(const attn_generation *generation);
+/* 1: the model ended the text. */
+ATTN_PUBLIC int attn_generation_ended(const attn_generation *generation);
+/* Its tokens, the end token included, as the vocabulary has them (they live as long as the model),
+ * with the model's log-probability of each before temperature, top_k and top_p. */
+ATTN_PUBLIC size_t attn_generation_tokens(const attn_generation *generation);
+ATTN_PUBLIC const char *attn_generation_token(const attn_generation *generation, size_t token);
+ATTN_PUBLIC double attn_generation_log_probability(const attn_generation *generation, size_t token);
+
+typedef struct attn_text_evaluation {
+    size_t bytes, tokens;  /* tokens that were foretold: all but the first */
+    double loss;           /* mean cross-entropy a token, nats; perplexity is exp(loss) */
+    double token_accuracy; /* share of tokens that are likeliest, 0 .. 1 */
+    double bits_per_byte;  /* all cross-entropy, in bits, over the text's bytes */
+} attn_text_evaluation;
+
+/* How well a language model foretells a plain text (UTF-8), cut into blocks of at most `block`
+ * tokens, each foretold from those before it in its block; 0: of the model's positions. */
+ATTN_PUBLIC attn_status attn_evaluate_text(const attn_model *model, const char *path, int block,
+                                           attn_text_evaluation *evaluation);
+
 /* --- explaining ---------------------------------------------------------------- */
 
 typedef struct attn_explanation attn_explanation;

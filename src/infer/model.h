@@ -5,6 +5,7 @@
 #include <attn/attn.h>
 
 #include "data/tokenizer.h"
+#include "infer/generator.h"
 #include "infer/search.h"
 
 struct attn_model {
@@ -13,7 +14,8 @@ struct attn_model {
     network network;          /* owned */
     translator translator;    /* of it, where it translates */
     tokenizer *tokenizer;
-    searcher *searcher;
+    searcher *searcher;       /* of a model that translates, or NULL */
+    generator *generator;     /* of a language model, or NULL */
 };
 
 /* ATTN_ERROR_UNSUPPORTED for a model of an architecture that does not translate. */
