@@ -438,6 +438,7 @@ static attn_status run(gemm_context *context, matrix c, matrix a, matrix b, int 
     }
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads < MOST_THREADS ? threads : MOST_THREADS)
     for (int64_t task = 0; task < cut.tasks; task++) {
+        omp_set_num_threads(1); /* of this member of the team: what oneDNN sees here, too */
         attn_status status = run_task(context, omp_get_thread_num(), &cut, task, c, a, b, packed, options);
         if (status) {
 #pragma omp critical(attn_gemm_status)
