@@ -11,9 +11,10 @@
 enum { MOST_LINES = 1024, MOST_BYTES = 1 << 20 };
 
 static const command_usage USAGE = {
-    "classify", "--model DIR [OPTION]... <TEXTS",
+    "classify", "--model DIR [OPTION]... <TEXTS, or --model DIR [OPTION]... FILE...",
     "Prints a line for each line of standard input: the likeliest label, a tab, and its\n"
-    "probability.",
+    "probability. With a model of pictures or sounds a line for each FILE (PNG, JPEG; WAV,\n"
+    "FLAC, OGG): its name, a tab, the label, a tab, its probability.",
     "With --weights a tab and TOKEN=WEIGHT follow for each token: its share of the attention that\n"
     "the label was read from. Weights say where the model looked, not why it decided so\n"
     "(Jain & Wallace 2019); attn explain sets gradients beside them. An empty line gets the\n"
@@ -68,6 +69,50 @@ static int classify_lines(const attn_model *model, classify_settings *s) {
     return result;
 }
 
+static void warn_of_file(void *context, size_t number, const char *sentence) {
+    (void)number;
+    (void)fprintf(stderr, "attn classify: %s: %s\n", (const char *)context, sentence);
+}
+
+/* One that cannot be read is told of, and the others are named all the same. */
+static int classify_files(const attn_model *model, const classify_settings *s, char **paths, int count) {
+    int result = EXIT_DONE;
+    for (int i = 0; i < count; i++) {
+        attn_classification *c;
+        const char *path = paths[i];
+        if (attn_classify_files(model, &path, 1, warn_of_file, paths[i], &c)) {
+            result = command_failed(&USAGE);
+            continue;
+        }
+        (void)printf("%s\t", path);
+        print_text(model, s, c, 0);
+        attn_classification_free(c);
+        if (fflush(stdout)) {
+            (void)fprintf(stderr, "attn classify: standard output cannot be written: %s\n", strerror(errno));
+            return EXIT_FAILED;
+        }
+    }
+    return result;
+}
+
+/* What is given must be what the model reads. */
+static int classify_with(const attn_model *model, classify_settings *s, char **paths, int count) {
+    if (attn_model_labels(model) == 0) {
+        (void)usage_error(&USAGE, "%s is no classifier: attn train --task classify makes one", s->model);
+        return EXIT_FAILED;
+    }
+    if (attn_model_input(model) == ATTN_INPUT_TEXT) {
+        return count == 0 ? classify_lines(model, s)
+                          : usage_error(&USAGE, "\"%.100s\" is not expected; the texts are read from standard input", paths[0]);
+    }
+    if (s->weights) {
+        return usage_error(&USAGE, "--weights are those of words; attn explain shows where a model of pictures or sounds looked");
+    }
+    return count > 0 ? classify_files(model, s, paths, count)
+                     : usage_error(&USAGE, "no FILE was given: the model reads %s",
+                                   attn_model_input(model) == ATTN_INPUT_PICTURE ? "pictures" : "sounds");
+}
+
 int command_classify(int argc, char **argv) {
     classify_settings s = {0};
     int operands;
@@ -81,9 +126,6 @@ int command_classify(int argc, char **argv) {
     if (parsed != OPTIONS_RUN) {
         return parsed == OPTIONS_HELP ? EXIT_DONE : EXIT_USAGE;
     }
-    if (operands < argc) {
-        return usage_error(&USAGE, "\"%.100s\" is not expected; the texts are read from standard input", argv[operands]);
-    }
     if (!s.model) {
         return usage_error(&USAGE, "--model DIR is missing");
     }
@@ -92,7 +134,7 @@ int command_classify(int argc, char **argv) {
     if (attn_model_load(s.model, &model)) {
         return command_failed(&USAGE);
     }
-    int result = attn_model_labels(model) > 0 ? classify_lines(model, &s) : usage_error(&USAGE, "%s is no classifier: attn train --task classify makes one", s.model);
+    int result = classify_with(model, &s, argv + operands, argc - operands);
     attn_model_free(model);
-    return result == EXIT_USAGE ? EXIT_FAILED : result;
+    return result;
 }

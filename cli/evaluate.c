@@ -9,7 +9,9 @@ static const command_usage USAGE = {
     "evaluate", "--model DIR --source FILE --target FILE [OPTION]...",
     "Measures a model on pairs of sentences: loss and token accuracy of the references,\n"
     "BLEU and chrF2 of the model's own translations, as sacreBLEU computes them. Of a\n"
-    "classifier: loss, accuracy, each label's precision, recall and F1, and the confusion. Of a\n"
+    "classifier: loss, accuracy, each label's precision, recall and F1, and the confusion, on\n"
+    "--corpus: a TSV of label and text; of pictures a folder with a folder for each class, or\n"
+    "--images and --labels; of sounds a TSV of file and label. Of a\n"
     "language model: loss, perplexity, token accuracy, and bits a byte of a plain text.",
     "Pairs with an empty side are left out. Loss is the cross-entropy in nats a target token."};
 
@@ -36,8 +38,8 @@ static void print_share(double share) {
 }
 
 static void print_classes(const attn_class_evaluation *e) {
-    (void)printf("texts %zu\nloss %.4f\naccuracy %.4f\nmacro F1 %.4f\n\n", e->texts, e->loss, e->accuracy, e->macro_f1);
-    (void)printf("precision   recall       F1    texts  label\n");
+    (void)printf("items %zu\nloss %.4f\naccuracy %.4f\nmacro F1 %.4f\n\n", e->texts, e->loss, e->accuracy, e->macro_f1);
+    (void)printf("precision   recall       F1    items  label\n");
     for (size_t k = 0; k < e->labels; k++) {
         const attn_label_figures *f = &e->figures[k];
         print_share(f->precision);
@@ -54,9 +56,17 @@ static void print_classes(const attn_class_evaluation *e) {
     }
 }
 
-static int evaluate_classes(const attn_model *model, const char *corpus, int skip_invalid) {
+typedef struct labelled_files {
+    const char *corpus, *images, *labels;
+    int skip_invalid;
+} labelled_files;
+
+static int evaluate_classes(const attn_model *model, const labelled_files *f) {
     attn_class_evaluation *e;
-    if (attn_evaluate_classes(model, corpus, skip_invalid, &e)) {
+    attn_status status = attn_model_input(model) == ATTN_INPUT_TEXT
+                             ? attn_evaluate_classes(model, f->corpus, f->skip_invalid, &e)
+                             : attn_evaluate_files(model, f->images ? f->images : f->corpus, f->images ? f->labels : NULL, &e);
+    if (status) {
         return command_failed(&USAGE);
     }
     print_classes(e);
@@ -75,19 +85,27 @@ static int evaluate_text(const attn_model *model, const char *path, int block) {
     return fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
 }
 
-/* Models that are measured on one file in their own way. */
-static int evaluate_corpus(const attn_model *model, const char *corpus, int block, int skip_invalid) {
-    int classes = attn_model_labels(model) > 0;
-    if (!corpus) {
-        return usage_error(&USAGE, classes ? "the model is a classifier: --corpus FILE of label, a tab, text was expected"
-                                           : "the model is a language model: --corpus FILE, a plain text, was expected");
+/* What the model should be given instead; NULL: it is right. */
+static const char *check_set(const attn_model *model, const labelled_files *f) {
+    attn_input input = attn_model_input(model);
+    if (attn_model_generates(model)) {
+        return f->corpus ? NULL : "the model is a language model: --corpus FILE, a plain text,";
     }
-    return classes ? evaluate_classes(model, corpus, skip_invalid) : evaluate_text(model, corpus, block);
+    if (f->images && input != ATTN_INPUT_PICTURE) {
+        return "a TSV with --corpus, as the model does not read pictures,";
+    }
+    if (f->images || f->corpus) {
+        return NULL;
+    }
+    return input == ATTN_INPUT_TEXT      ? "the model is a classifier: --corpus FILE of label, a tab, text"
+           : input == ATTN_INPUT_PICTURE ? "the model reads pictures: --corpus DIR, or --images and --labels,"
+                                         : "the model reads sounds: --corpus FILE of file, a tab, label";
 }
 
 int command_evaluate(int argc, char **argv) {
     static const char *const TOKENIZERS[] = {"13a", "none", "zh", NULL};
-    const char *folder = NULL, *source = NULL, *target = NULL, *corpus = NULL;
+    const char *folder = NULL, *source = NULL, *target = NULL;
+    labelled_files files = {0};
     int threads = 0, tokenizer = 0, block = 0, compute = ATTN_COMPUTE_AUTO, operands;
     attn_evaluate_options o;
     attn_evaluate_options_defaults(&o);
@@ -98,8 +116,10 @@ int command_evaluate(int argc, char **argv) {
                       "of matrix products; auto: int8 for a model of attn quantize, else f32"),
         option_string("source", &source, "FILE", "source sentences, one a line"),
         option_string("target", &target, "FILE", "their reference translations"),
-        option_string("corpus", &corpus, "FILE", "both in one: source, a tab, target; of a classifier: label, a tab, text; "
+        option_string("corpus", &files.corpus, "FILE", "both in one: source, a tab, target; a classifier's labelled set; "
                       "of a language model: a plain text"),
+        option_string("images", &files.images, "FILE", "an IDX file of pictures"),
+        option_string("labels", &files.labels, "FILE", "the IDX file of their labels"),
         option_without_default(option_int("block", &block, 1, 1 << 20, "N", "language model: tokens foretold together, each from "
                                           "those before it (default: the model's positions)")),
         option_choice("bleu", &tokenizer, TOKENIZERS, "how BLEU cuts words; none for text already split"),
@@ -123,9 +143,14 @@ int command_evaluate(int argc, char **argv) {
     if (!folder) {
         return usage_error(&USAGE, "--model DIR is missing");
     }
-    if (corpus ? source || target : !source || !target) {
+    if (files.images || files.labels) {
+        if (!files.images || !files.labels || files.corpus || source || target) {
+            return usage_error(&USAGE, "--images FILE and --labels FILE belong together, without other sets");
+        }
+    } else if (files.corpus ? source || target : !source || !target) {
         return usage_error(&USAGE, "--source FILE and --target FILE, or --corpus FILE alone, were expected");
     }
+    files.skip_invalid = o.skip_invalid;
     o.tokenizer = (attn_bleu_tokenizer)tokenizer;
     attn_set_threads(threads);
     attn_model *model;
@@ -134,11 +159,18 @@ int command_evaluate(int argc, char **argv) {
         return command_failed(&USAGE);
     }
     if (attn_model_labels(model) > 0 || attn_model_generates(model)) {
-        int result = evaluate_corpus(model, corpus, block, o.skip_invalid);
+        const char *expected = check_set(model, &files);
+        int result = expected                        ? usage_error(&USAGE, "%s was expected", expected)
+                     : attn_model_labels(model) > 0 ? evaluate_classes(model, &files)
+                                                     : evaluate_text(model, files.corpus, block);
         attn_model_free(model);
         return result;
     }
-    attn_status status = attn_evaluate(model, corpus ? corpus : source, target, &o, &e);
+    if (files.images) {
+        attn_model_free(model);
+        return usage_error(&USAGE, "--images are for a classifier of pictures");
+    }
+    attn_status status = attn_evaluate(model, files.corpus ? files.corpus : source, target, &o, &e);
     attn_model_free(model);
     if (status) {
         return command_failed(&USAGE);

@@ -5,17 +5,21 @@
 #include <stdlib.h>
 
 #include "commands.h"
+#include "explain_file.h"
 #include "lines.h"
 #include "options.h"
 
 static const command_usage USAGE = {
-    "explain", "--model DIR [OPTION]... TEXT",
+    "explain", "--model DIR [OPTION]... TEXT, or FILE",
     "Translates TEXT and shows where each produced token looked in the source. Without\n"
     "TEXT, or with -, the first line of standard input is taken.",
+    "With a model of pictures or sounds FILE is one (PNG, JPEG; WAV, FLAC, OGG): its label, and\n"
+    "where the model looked, by layer and head, rolled out over all layers (Abnar & Zuidema\n"
+    "2020), and gradient times input beside them.\n"
     "The table has a row for each produced token, a column for each source token."};
 
 typedef struct explain_settings {
-    const char *model, *target, *html;
+    const char *model, *target, *html, *png, *label;
     int json, layer, head, colour, threads;
     attn_translate_options options;
 } explain_settings;
@@ -40,11 +44,26 @@ static attn_status show(const attn_explanation *e, const explain_settings *s) {
     return attn_explanation_write_terminal(e, s->layer, s->head, use_colour(s->colour), stdout);
 }
 
+static int explain_signal(const explain_settings *s, const attn_model *model, const char *path) {
+    explain_file_settings o = {s->label, s->png, s->html, s->json, s->layer, s->head, use_colour(s->colour)};
+    return s->target ? usage_error(&USAGE, "--target is for a model that translates")
+                     : explain_file(&USAGE, model, path, &o);
+}
+
 static int explain_text(const explain_settings *s, const char *text) {
     attn_model *model;
     attn_explanation *e = NULL;
     if (attn_model_load(s->model, &model)) {
         return command_failed(&USAGE);
+    }
+    if (attn_model_input(model) != ATTN_INPUT_TEXT) {
+        int result = explain_signal(s, model, text);
+        attn_model_free(model);
+        return result;
+    }
+    if (s->png || s->label) {
+        attn_model_free(model);
+        return usage_error(&USAGE, "--%s is for a model of pictures or sounds", s->png ? "png" : "label");
     }
     attn_status status = attn_explain(model, text, s->target, &s->options, &e);
     status = status ? status : show(e, s);
@@ -83,6 +102,8 @@ int command_explain(int argc, char **argv) {
         option_string("model", &s.model, "DIR", "the model's folder (required)"),
         option_string("target", &s.target, "TEXT", "look at this translation instead of the model's own"),
         option_string("html", &s.html, "FILE", "also write a page with every layer and head"),
+        option_string("png", &s.png, "FILE", "pictures and sounds: also write all maps as a picture"),
+        option_string("label", &s.label, "NAME", "pictures and sounds: explain this label instead of the likeliest"),
         option_flag("json", &s.json, "print tokens and all weights as JSON instead of the table"),
         option_without_default(option_int("layer", &s.layer, 0, 1023, "N", "the table's layer (default: the last)")),
         option_without_default(option_int("head", &s.head, 0, 1023, "N", "the table's head (default: the mean of all)")),

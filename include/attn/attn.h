@@ -257,6 +257,26 @@ ATTN_PUBLIC size_t attn_classification_tokens(const attn_classification *classif
 ATTN_PUBLIC const char *attn_classification_token(const attn_classification *classification, size_t i, size_t token);
 ATTN_PUBLIC double attn_classification_weight(const attn_classification *classification, size_t i, size_t token);
 
+/* What a model is given. */
+typedef enum attn_input {
+    ATTN_INPUT_TEXT = 0,
+    ATTN_INPUT_PICTURE = 1, /* attn train --task image */
+    ATTN_INPUT_SOUND = 2    /* attn train --task speech */
+} attn_input;
+
+ATTN_PUBLIC attn_input attn_model_input(const attn_model *model);
+
+/* Told of item `number`, from 1. */
+typedef void (*attn_warning)(void *context, size_t number, const char *sentence);
+
+/* Probabilities of every label for pictures (PNG, JPEG of any size: they are resized) or
+ * sounds (WAV, FLAC, OGG at any rate, mono or more; `warn`, which may be NULL, is told where one
+ * is longer than the model reads and was cut). Such a classification has no tokens. A file that
+ * cannot be read: ATTN_ERROR_FILE or ATTN_ERROR_FORMAT, with its path.
+ * ATTN_ERROR_UNSUPPORTED: a model of texts. */
+ATTN_PUBLIC attn_status attn_classify_files(const attn_model *model, const char *const *paths, size_t count,
+                                            attn_warning warn, void *context, attn_classification **classification);
+
 typedef struct attn_label_figures {
     const char *label; /* lives as long as the model */
     size_t there, given, right; /* texts of this label; called so; both */
@@ -274,6 +294,10 @@ typedef struct attn_class_evaluation {
 /* On a TSV of label and text. A label that the model lacks is refused with its name. */
 ATTN_PUBLIC attn_status attn_evaluate_classes(const attn_model *model, const char *corpus, int skip_invalid,
                                               attn_class_evaluation **evaluation);
+/* On pictures (an IDX file with `labels`, its IDX file of labels; or with labels NULL a folder
+ * with a folder of PNG and JPEG files for each class) or sounds (a TSV of file and label). */
+ATTN_PUBLIC attn_status attn_evaluate_files(const attn_model *model, const char *corpus, const char *labels,
+                                            attn_class_evaluation **evaluation);
 ATTN_PUBLIC void attn_class_evaluation_free(attn_class_evaluation *evaluation); /* NULL is allowed */
 
 /* --- generating ---------------------------------------------------------------- */
@@ -372,6 +396,38 @@ ATTN_PUBLIC attn_status attn_explanation_write_terminal(const attn_explanation *
 ATTN_PUBLIC attn_status attn_explanation_write_html(const attn_explanation *explanation, const char *path);
 /* {"source": [...], "target": [...], "encoder_self": [layer][head][query][key], ...} */
 ATTN_PUBLIC attn_status attn_explanation_write_json(const attn_explanation *explanation, FILE *out);
+
+/* Where a model of pictures or sounds looked, and what it answered to. */
+typedef struct attn_sight attn_sight;
+
+/* Reads a file and keeps, for the likeliest label (or `label`, one of the model's): what the
+ * class token of a picture attended to in each layer and head, or the frames of a sound, each
+ * as the pooling weighs it; the same rolled out over all layers (Abnar & Zuidema 2020, 3.1);
+ * and the gradient of the label's log-probability times the input. A sound of more than
+ * 4,096 places (a place is four frames): ATTN_ERROR_UNSUPPORTED. The model must outlive it. */
+ATTN_PUBLIC attn_status attn_explain_file(const attn_model *model, const char *path, const char *label, attn_sight **sight);
+ATTN_PUBLIC void attn_sight_free(attn_sight *sight); /* NULL is allowed */
+ATTN_PUBLIC const char *attn_sight_label(const attn_sight *sight);
+ATTN_PUBLIC double attn_sight_probability(const attn_sight *sight);
+
+/* Places lie in a grid [rows, columns]: a picture's patches; a sound's quarters of frames in one
+ * row. Attention of layer and head: [rows, columns], NULL out of range; rollout likewise.
+ * Gradient times input, summed over the numbers of a place: [*count], of a sound one for each
+ * frame. */
+ATTN_PUBLIC void attn_sight_size(const attn_sight *sight, int *layers, int *heads, int64_t *rows, int64_t *columns);
+ATTN_PUBLIC const float *attn_sight_attention(const attn_sight *sight, int layer, int head);
+ATTN_PUBLIC const float *attn_sight_rollout(const attn_sight *sight);
+ATTN_PUBLIC const float *attn_sight_gradient(const attn_sight *sight, int64_t *count);
+
+/* A sheet of maps over the picture or the spectrogram: the first row the input itself, the
+ * rollout, gradient times input (red for the label, blue against it), and a sound's pooling;
+ * below a row for each layer, a column for each head. Each is scaled to its largest value. */
+ATTN_PUBLIC attn_status attn_sight_write_png(const attn_sight *sight, const char *path);
+/* The same as one self-contained page. */
+ATTN_PUBLIC attn_status attn_sight_write_html(const attn_sight *sight, const char *path);
+ATTN_PUBLIC attn_status attn_sight_write_json(const attn_sight *sight, FILE *out);
+/* The rollout (layer -1) or a head's map as shaded cells; colour: ANSI sequences. */
+ATTN_PUBLIC attn_status attn_sight_write_terminal(const attn_sight *sight, int layer, int head, int colour, FILE *out);
 
 /* --- training ------------------------------------------------------------------ */
 

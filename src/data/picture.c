@@ -135,22 +135,34 @@ attn_status picture_read(const char *path, int channels, picture *read) {
     return status;
 }
 
-attn_status picture_write(const char *path, const picture *p) {
+attn_status picture_encode(const picture *p, unsigned char **bytes, size_t *size) {
     png_image image = {.version = PNG_IMAGE_VERSION,
                        .width = (png_uint_32)p->width,
                        .height = (png_uint_32)p->height,
                        .format = p->channels == 1 ? PNG_FORMAT_GRAY : PNG_FORMAT_RGB};
-    png_alloc_size_t size = 0;
-    if (!png_image_write_get_memory_size(image, size, 0, p->pixels, 0, NULL)) {
-        return fail(ATTN_ERROR_INTERNAL, "%s: libpng: %s", path, image.message);
+    png_alloc_size_t room = 0;
+    *bytes = NULL;
+    if (!png_image_write_get_memory_size(image, room, 0, p->pixels, 0, NULL)) {
+        return fail(ATTN_ERROR_INTERNAL, "libpng: %s", image.message);
     }
-    unsigned char *bytes = memory_allocate_raw(size, 1);
-    if (!bytes) {
+    *bytes = memory_allocate_raw(room, 1);
+    if (!*bytes) {
         return ATTN_ERROR_MEMORY;
     }
-    attn_status status = png_image_write_to_memory(&image, bytes, &size, 0, p->pixels, 0, NULL)
-                             ? file_replace(path, bytes, size)
-                             : fail(ATTN_ERROR_INTERNAL, "%s: libpng: %s", path, image.message);
+    if (!png_image_write_to_memory(&image, *bytes, &room, 0, p->pixels, 0, NULL)) {
+        memory_free(*bytes);
+        *bytes = NULL;
+        return fail(ATTN_ERROR_INTERNAL, "libpng: %s", image.message);
+    }
+    *size = room;
+    return ATTN_OK;
+}
+
+attn_status picture_write(const char *path, const picture *p) {
+    unsigned char *bytes;
+    size_t size = 0;
+    attn_status status = picture_encode(p, &bytes, &size);
+    status = status ? status : file_replace(path, bytes, size);
     memory_free(bytes);
     return status;
 }

@@ -33,6 +33,9 @@ attn_status picture_decode(const unsigned char *bytes, size_t size, const char *
  * tasks). Sides in 1 .. PICTURE_LARGEST_SIDE. */
 attn_status picture_resize(const picture *from, int width, int height, picture *resized);
 
+/* The picture as a PNG file's bytes; release with memory_free. */
+attn_status picture_encode(const picture *p, unsigned char **bytes, size_t *size);
+
 /* Replaces `path` by the picture as a PNG. */
 attn_status picture_write(const char *path, const picture *p);
 

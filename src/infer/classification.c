@@ -3,16 +3,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "infer/classification.h"
 #include "infer/classify.h"
 #include "infer/explain.h"
 #include "infer/translate.h"
-
-struct attn_classification {
-    size_t count, labels;
-    size_t *offsets; /* [count + 1], of tokens */
-    float *probabilities, *weights;
-    char **tokens;
-};
+#include "model/signal_model.h"
 
 /* The model's network where it is a classifier. */
 static attn_status check_classifier(const attn_model *model, const bert **encoder) {
@@ -31,16 +26,38 @@ static attn_status check_classifier(const attn_model *model, const bert **encode
     return ATTN_OK;
 }
 
+const vocabulary *model_labels(const attn_model *model) {
+    const network *n = model ? &model->network : NULL;
+    if (n && (n->kind == &signal_picture_kind || n->kind == &signal_sound_kind)) {
+        return &((const signal_model *)n->model)->config.labels;
+    }
+    const bert *encoder = n && n->kind == &bert_kind ? n->model : NULL;
+    return encoder && encoder->config.head == BERT_CLASSIFY ? &encoder->config.labels : NULL;
+}
+
 size_t attn_model_labels(const attn_model *model) {
-    const bert *encoder = model && model->network.kind == &bert_kind ? model->network.model : NULL;
-    return encoder && encoder->config.head == BERT_CLASSIFY ? encoder->config.labels.size : 0;
+    const vocabulary *labels = model_labels(model);
+    return labels ? labels->size : 0;
 }
 
 const char *attn_model_label(const attn_model *model, size_t label) {
-    if (label >= attn_model_labels(model)) {
-        return NULL;
+    return label < attn_model_labels(model) ? vocabulary_piece(model_labels(model), label).bytes : NULL;
+}
+
+attn_status classification_new(size_t count, size_t labels, attn_classification **made) {
+    attn_classification *c = *made = memory_allocate(1, sizeof *c);
+    if (!c) {
+        return ATTN_ERROR_MEMORY;
     }
-    return vocabulary_piece(&((const bert *)model->network.model)->config.labels, label).bytes;
+    *c = (attn_classification){.count = count, .labels = labels};
+    c->offsets = memory_allocate(count + 1, sizeof *c->offsets);
+    c->probabilities = memory_allocate(count, labels * sizeof *c->probabilities);
+    if (!c->offsets || !c->probabilities) {
+        attn_classification_free(c);
+        *made = NULL;
+        return ATTN_ERROR_MEMORY;
+    }
+    return ATTN_OK;
 }
 
 /* --- texts --------------------------------------------------------------------------- */
@@ -73,17 +90,14 @@ attn_status attn_classify(const attn_model *model, const char *const *texts, siz
     if (status) {
         return status;
     }
-    attn_classification *c = memory_allocate(1, sizeof *c);
-    if (!c) {
-        return ATTN_ERROR_MEMORY;
-    }
+    attn_classification *c;
     id_buffer ids = {0};
     classifier *runner = NULL;
-    *c = (attn_classification){.count = count, .labels = encoder->config.labels.size};
-    c->offsets = memory_allocate(count + 1, sizeof *c->offsets);
-    c->probabilities = memory_allocate(count * c->labels, sizeof *c->probabilities);
-    status = c->offsets && c->probabilities ? ATTN_OK : ATTN_ERROR_MEMORY;
-    status = status ? status : encode_all_texts(model, encoder, texts, warn, context, c, &ids);
+    status = classification_new(count, encoder->config.labels.size, &c);
+    if (status) {
+        return status;
+    }
+    status = encode_all_texts(model, encoder, texts, warn, context, c, &ids);
     c->weights = status ? NULL : memory_allocate(ids.count, sizeof *c->weights);
     c->tokens = status ? NULL : memory_allocate(ids.count, sizeof *c->tokens);
     status = status ? status : c->weights && c->tokens ? classifier_new(encoder, &encoder->parameters, &runner) : ATTN_ERROR_MEMORY;
@@ -167,13 +181,31 @@ static attn_status encode_corpus(const attn_model *model, const bert *encoder, c
     return status;
 }
 
-static void fill_figures(const bert *encoder, attn_class_evaluation *e) {
+attn_status class_evaluation_new(const vocabulary *labels, attn_class_evaluation **made) {
+    attn_class_evaluation *e = *made = memory_allocate(1, sizeof *e);
+    if (e) {
+        e->labels = labels->size;
+        e->figures = memory_allocate(e->labels, sizeof *e->figures);
+        e->confusion = memory_allocate(e->labels, e->labels * sizeof *e->confusion);
+    }
+    if (!e || !e->figures || !e->confusion) {
+        attn_class_evaluation_free(e);
+        *made = NULL;
+        return ATTN_ERROR_MEMORY;
+    }
+    for (size_t k = 0; k < e->labels; k++) {
+        e->figures[k].label = vocabulary_piece(labels, k).bytes;
+    }
+    return ATTN_OK;
+}
+
+void class_evaluation_finish(attn_class_evaluation *e, double loss, size_t count) {
     double sum = 0;
-    size_t seen = 0;
+    size_t seen = 0, right = 0;
     for (size_t k = 0; k < e->labels; k++) {
         attn_label_figures *f = &e->figures[k];
-        f->label = vocabulary_piece(&encoder->config.labels, k).bytes;
         f->right = e->confusion[k * e->labels + k];
+        right += f->right;
         for (size_t j = 0; j < e->labels; j++) {
             f->there += e->confusion[k * e->labels + j];
             f->given += e->confusion[j * e->labels + k];
@@ -182,6 +214,9 @@ static void fill_figures(const bert *encoder, attn_class_evaluation *e) {
         sum += isnan(f->f1) ? 0 : f->f1;
         seen += isnan(f->f1) ? 0 : 1;
     }
+    e->texts = count;
+    e->loss = loss / (double)count;
+    e->accuracy = (double)right / (double)count;
     e->macro_f1 = sum / (double)seen;
 }
 
@@ -200,23 +235,18 @@ attn_status attn_evaluate_classes(const attn_model *model, const char *path, int
     parallel_text text = {0};
     corpus encoded = {0};
     classifier *runner = NULL;
-    size_t correct = 0, labels = encoder->config.labels.size;
+    size_t correct = 0;
+    double loss = 0;
     text_options_defaults(&options);
     options.invalid = skip_invalid ? INVALID_SKIP : INVALID_REFUSE;
-    attn_class_evaluation *e = memory_allocate(1, sizeof *e);
-    if (e) {
-        e->labels = labels;
-        e->figures = memory_allocate(labels, sizeof *e->figures);
-        e->confusion = memory_allocate(labels * labels, sizeof *e->confusion);
-    }
-    status = e && e->figures && e->confusion ? parallel_text_read_tsv(path, &options, &text) : ATTN_ERROR_MEMORY;
+    attn_class_evaluation *e = NULL;
+    status = class_evaluation_new(&encoder->config.labels, &e);
+    status = status ? status : parallel_text_read_tsv(path, &options, &text);
     status = status ? status : encode_corpus(model, encoder, &text, path, &encoded);
     status = status ? status : classifier_new(encoder, &encoder->parameters, &runner);
-    status = status ? status : classifier_measure(runner, &encoded, &e->loss, &correct, e->confusion);
+    status = status ? status : classifier_measure(runner, &encoded, &loss, &correct, e->confusion);
     if (!status) {
-        e->texts = encoded.pairs;
-        e->accuracy = (double)correct / (double)encoded.pairs;
-        fill_figures(encoder, e);
+        class_evaluation_finish(e, loss * (double)encoded.pairs, encoded.pairs);
         *evaluation = e;
     } else {
         attn_class_evaluation_free(e);

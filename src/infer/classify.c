@@ -85,7 +85,7 @@ static attn_status take_weights(void *context, const char *part, int64_t sequenc
     return ATTN_OK;
 }
 
-static void softmax(const float *logits, size_t count, float *probabilities) {
+void class_probabilities(const float *logits, size_t count, float *probabilities) {
     double largest = -INFINITY, sum = 0;
     for (size_t i = 0; i < count; i++) {
         largest = (double)logits[i] > largest ? (double)logits[i] : largest;
@@ -119,7 +119,7 @@ attn_status classifier_run(const classifier *c, const int32_t *ids, const size_t
         t.probe = weights ? (attention_probe){take_weights, &taker} : (attention_probe){0};
         tensor *logits = bert_logits(&t, c->model, ids + offsets[first], (packing){local, (int64_t)(end - first)}, NULL);
         for (size_t s = first; logits && s < end; s++) {
-            softmax((const float *)logits->data + (s - first) * labels, labels, probabilities + s * labels);
+            class_probabilities((const float *)logits->data + (s - first) * labels, labels, probabilities + s * labels);
         }
         status = t.status;
     }

@@ -29,6 +29,9 @@ attn_status classifier_measure(const classifier *c, const corpus *texts, double 
 attn_status guesser_measure(const bert *model, const parameters *view, const corpus *texts, double *loss,
                             double *accuracy);
 
+/* exp(logits) over their sum. */
+void class_probabilities(const float *logits, size_t count, float *probabilities);
+
 /* F1 = 2 tp / (2 tp + fp + fn) of a label; NAN where it is neither there nor given. */
 double confusion_f1(const size_t *confusion, size_t labels, size_t label, double *precision, double *recall);
 

@@ -8,6 +8,7 @@
 #include "model/bert.h"
 #include "model/folder.h"
 #include "model/safetensors.h"
+#include "model/signal_model.h"
 
 static int64_t parameters_under(const parameters *set, const char *prefix) {
     int64_t count = 0;
@@ -162,6 +163,24 @@ static void describe_bert(const attn_model *model, FILE *out) {
     }
 }
 
+static void describe_signal(const attn_model *model, FILE *out) {
+    const signal_config *c = &((const signal_model *)model->network.model)->config;
+    (void)fprintf(out, "  %s: encoder, pre-norm\n", model->network.kind->name);
+    (void)fprintf(out, "  layers                %d\n  width                 %d\n  heads                 %d\n", c->num_hidden_layers,
+                  c->hidden_size, c->num_attention_heads);
+    (void)fprintf(out, "  feed-forward          %d\n", c->intermediate_size);
+    if (c->kind == SIGNAL_PICTURE) {
+        (void)fprintf(out, "  pictures              %d x %d, %s, patches of %d x %d\n", c->image_size, c->image_size,
+                      c->num_channels == 3 ? "colour" : "grey", c->patch_size, c->patch_size);
+    } else {
+        (void)fprintf(out, "  sounds                %d Hz, %d mel bins, a frame each %g ms, at most %d\n", c->rate, c->bins,
+                      1000.0 * c->hop / c->rate, c->max_frames);
+    }
+    for (size_t k = 0; k < c->labels.size; k++) {
+        (void)fprintf(out, "  label %-16zu%s\n", k, vocabulary_piece(&c->labels, k).bytes);
+    }
+}
+
 static void describe_vocabulary(const tokenizer *t, FILE *out) {
     static const char *const KINDS[] = {[TOKENIZER_SENTENCEPIECE] = "SentencePiece",
                                         [TOKENIZER_WHITESPACE] = "whitespace",
@@ -188,7 +207,7 @@ attn_status attn_model_describe(const attn_model *model, FILE *out) {
         } else if (model->network.kind == &bert_kind) {
             describe_bert(model, out);
         } else {
-            (void)fprintf(out, "  %s\n", model->network.kind->name);
+            describe_signal(model, out);
         }
         (void)fprintf(out, "\nparameters\n  all                   %s\n", grouped(parameters_count(model->network.parameters), a));
     }

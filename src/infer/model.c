@@ -1,4 +1,4 @@
-/* Opening a model folder, and saying what it holds. */
+/* Opening a model folder. */
 #include "infer/model.h"
 
 #include <stdlib.h>
@@ -69,8 +69,10 @@ attn_status attn_model_load_as(const char *directory, attn_compute compute, attn
     m->directory = memory_copy_string(directory);
     attn_status status = m->directory ? ATTN_OK : ATTN_ERROR_MEMORY;
     status = status ? status : network_load(directory, (network_purpose){0, ELEMENT_F32}, &m->network);
-    status = status ? status : tokenizer_load(directory, &m->tokenizer);
-    status = status ? status : check_agreement(m);
+    if (!status && m->network.kind->limits(m->network.model).vocabulary > 0) { /* pictures and sounds have no words */
+        status = tokenizer_load(directory, &m->tokenizer);
+        status = status ? status : check_agreement(m);
+    }
     if (!status) {
         m->translator = translator_of(&m->network);
     }

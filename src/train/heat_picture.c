@@ -1,21 +1,18 @@
 /* A PNG with a palette: the weights' shades, and after them the background, the numbers'
- * ink and the grey of what is not a number. Shades are viridis (van der Walt & Smith
- * 2015), straight lines between nine of its colours. libpng packs the pixels. */
+ * ink and the grey of what is not a number. Shades are viridis.
+ * libpng packs the pixels. */
 #include "train/heat_picture.h"
 
 #include <png.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "data/colour_map.h"
 
 enum { SHADES = 240, BACKGROUND = SHADES, INK, NOT_A_NUMBER, COLOURS };
-enum { STOPS = 9, MOST_CELLS = 2048, WANTED_SIZE = 1200, LARGEST_CELL = 20, NUMBERED_CELL = 18 };
+enum { MOST_CELLS = 2048, WANTED_SIZE = 1200, LARGEST_CELL = 20, NUMBERED_CELL = 18 };
 /* Numbers: three by five dots, each drawn as two by two pixels, two pixels between. */
 enum { DIGIT_COLUMNS = 3, DIGIT_ROWS = 5, DOT = 2, DIGIT_STEP = (DIGIT_COLUMNS + 1) * DOT, MARGIN = 32 };
-
-static const unsigned char VIRIDIS[STOPS][3] = {{68, 1, 84},    {71, 44, 122},  {59, 81, 139},
-                                                {44, 113, 142}, {33, 144, 141}, {39, 173, 129},
-                                                {92, 200, 99},  {170, 220, 50}, {253, 231, 37}};
 
 /* A digit's rows from the top, a row's leftmost dot its highest bit. */
 static const unsigned char DIGITS[10][DIGIT_ROWS] = {{7, 5, 5, 5, 7}, {2, 6, 2, 2, 7}, {7, 1, 7, 4, 7}, {7, 1, 7, 1, 7},
@@ -78,12 +75,7 @@ static void draw_numbers(const canvas *c, int queries, int keys) {
 static void fill_palette(unsigned char palette[COLOURS][3]) {
     static const unsigned char OTHERS[COLOURS - SHADES][3] = {{255, 255, 255}, {60, 60, 60}, {160, 160, 160}};
     for (int i = 0; i < SHADES; i++) {
-        float position = (float)i * (STOPS - 1) / (SHADES - 1);
-        int stop = position < STOPS - 2 ? (int)position : STOPS - 2;
-        float rest = position - (float)stop;
-        for (int j = 0; j < 3; j++) {
-            palette[i][j] = (unsigned char)((float)VIRIDIS[stop][j] * (1 - rest) + (float)VIRIDIS[stop + 1][j] * rest + 0.5f);
-        }
+        colour_viridis((float)i / (SHADES - 1), palette[i]);
     }
     memcpy(palette + SHADES, OTHERS, sizeof OTHERS);
 }
