@@ -394,7 +394,8 @@ ATTN_PUBLIC attn_status attn_explanation_write_terminal(const attn_explanation *
                                                         int colour, FILE *out);
 /* One self-contained page with every layer and head. */
 ATTN_PUBLIC attn_status attn_explanation_write_html(const attn_explanation *explanation, const char *path);
-/* {"source": [...], "target": [...], "encoder_self": [layer][head][query][key], ...} */
+/* {"source": [...], "target": [...], "translation": "...", "encoder_self":
+ * [layer][head][query][key], "decoder_self": ..., "cross": ...} */
 ATTN_PUBLIC attn_status attn_explanation_write_json(const attn_explanation *explanation, FILE *out);
 
 /* Where a model of pictures or sounds looked, and what it answered to. */
