@@ -11,8 +11,10 @@
 
 static const command_usage USAGE = {
     "explain", "--model DIR [OPTION]... TEXT, or FILE",
-    "Translates TEXT and shows where each produced token looked in the source. Without\n"
-    "TEXT, or with -, the first line of standard input is taken.",
+    "Translates TEXT and shows where each produced token looked in the source. Of a classifier's\n"
+    "label, a language model's next token, and with --attribution a translation: how much attention\n"
+    "each of TEXT's tokens got, rollout (Abnar & Zuidema 2020), and gradient times input, which may\n"
+    "disagree. Without TEXT, or with -, the first line of standard input is taken.",
     "With a model of pictures or sounds FILE is one (PNG, JPEG; WAV, FLAC, OGG): its label, and\n"
     "where the model looked, by layer and head, rolled out over all layers (Abnar & Zuidema\n"
     "2020), and gradient times input beside them.\n"
@@ -20,7 +22,7 @@ static const command_usage USAGE = {
 
 typedef struct explain_settings {
     const char *model, *target, *html, *png, *label;
-    int json, layer, head, colour, threads;
+    int json, attribution, layer, head, colour, threads;
     attn_translate_options options;
 } explain_settings;
 
@@ -46,8 +48,25 @@ static attn_status show(const attn_explanation *e, const explain_settings *s) {
 
 static int explain_signal(const explain_settings *s, const attn_model *model, const char *path) {
     explain_file_settings o = {s->label, s->png, s->html, s->json, s->layer, s->head, use_colour(s->colour)};
-    return s->target ? usage_error(&USAGE, "--target is for a model that translates")
-                     : explain_file(&USAGE, model, path, &o);
+    return s->target || s->attribution ? usage_error(&USAGE, s->target ? "--target is for a model that translates"
+                                                                       : "--attribution is for a model of texts")
+                                       : explain_file(&USAGE, model, path, &o);
+}
+
+/* What an answer rests on. */
+static int attribute(const explain_settings *s, const attn_model *model, const char *text) {
+    attn_attribution *a = NULL;
+    if (s->html || s->png) {
+        return usage_error(&USAGE, "--%s draws translations, pictures and sounds; here --json holds all", s->html ? "html" : "png");
+    }
+    if (s->label && s->target) {
+        return usage_error(&USAGE, "--label is for a classifier, --target for a model that translates");
+    }
+    attn_status status = attn_attribute(model, text, s->label ? s->label : s->target, &s->options, &a);
+    status = status ? status : s->json ? attn_attribution_write_json(a, stdout)
+                                       : attn_attribution_write_terminal(a, s->layer, s->head, stdout);
+    attn_attribution_free(a);
+    return status ? command_failed(&USAGE) : fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
 }
 
 static int explain_text(const explain_settings *s, const char *text) {
@@ -61,9 +80,14 @@ static int explain_text(const explain_settings *s, const char *text) {
         attn_model_free(model);
         return result;
     }
+    if (s->attribution || attn_model_labels(model) > 0 || attn_model_generates(model)) {
+        int result = attribute(s, model, text);
+        attn_model_free(model);
+        return result;
+    }
     if (s->png || s->label) {
         attn_model_free(model);
-        return usage_error(&USAGE, "--%s is for a model of pictures or sounds", s->png ? "png" : "label");
+        return usage_error(&USAGE, "--%s is for a model of %s", s->png ? "png" : "label", s->png ? "pictures or sounds" : "labels");
     }
     attn_status status = attn_explain(model, text, s->target, &s->options, &e);
     status = status ? status : show(e, s);
@@ -103,7 +127,8 @@ int command_explain(int argc, char **argv) {
         option_string("target", &s.target, "TEXT", "look at this translation instead of the model's own"),
         option_string("html", &s.html, "FILE", "also write a page with every layer and head"),
         option_string("png", &s.png, "FILE", "pictures and sounds: also write all maps as a picture"),
-        option_string("label", &s.label, "NAME", "pictures and sounds: explain this label instead of the likeliest"),
+        option_string("label", &s.label, "NAME", "classes: explain this label instead of the likeliest"),
+        option_flag("attribution", &s.attribution, "of a translation too: what each of its tokens rests on"),
         option_flag("json", &s.json, "print tokens and all weights as JSON instead of the table"),
         option_without_default(option_int("layer", &s.layer, 0, 1023, "N", "the table's layer (default: the last)")),
         option_without_default(option_int("head", &s.head, 0, 1023, "N", "the table's head (default: the mean of all)")),

@@ -252,7 +252,7 @@ ATTN_PUBLIC double attn_classification_probability(const attn_classification *cl
 /* The tokens of text i, [CLS] and [SEP] included, and what share of the pooling's attention
  * each had (with the pooling of [CLS]: of what [CLS] attends to in the last layer, the mean
  * of its heads). The shares sum to 1. They say where the model looked, which is not yet why
- * it decided so (Jain & Wallace 2019): attn_explain_label sets gradients beside them. */
+ * it decided so (Jain & Wallace 2019): attn_attribute sets gradients beside them. */
 ATTN_PUBLIC size_t attn_classification_tokens(const attn_classification *classification, size_t i);
 ATTN_PUBLIC const char *attn_classification_token(const attn_classification *classification, size_t i, size_t token);
 ATTN_PUBLIC double attn_classification_weight(const attn_classification *classification, size_t i, size_t token);
@@ -429,6 +429,42 @@ ATTN_PUBLIC attn_status attn_sight_write_html(const attn_sight *sight, const cha
 ATTN_PUBLIC attn_status attn_sight_write_json(const attn_sight *sight, FILE *out);
 /* The rollout (layer -1) or a head's map as shaded cells; colour: ANSI sequences. */
 ATTN_PUBLIC attn_status attn_sight_write_terminal(const attn_sight *sight, int layer, int head, int colour, FILE *out);
+
+typedef struct attn_attribution attn_attribution;
+
+/* What a model's answer rests on in a text, in three ways side by side, since they differ: where
+ * attention went is not yet why the answer came out (Jain & Wallace 2019).
+ *   attention  weights of each layer and head between the text's tokens, and a classifier's pooling;
+ *   rollout    attention through all layers, residuals counting alike (Abnar & Zuidema 2020): shares of
+ *              the text's tokens, summing to 1. Of a translation's token: through the decoder's
+ *              self- and cross-attention and the encoder, without what came from the translation itself;
+ *   gradient   d log p(answer) / d x . x, x the token's embedded row (Denil et al. 2014): signed.
+ * The answers: a classifier's label, a language model's next token, or every token of a
+ * translation. `answer` names a label or gives the translation; NULL: the model's own (of a language
+ * model always). ATTN_ERROR_UNSUPPORTED for models of pictures, sounds and hidden words. */
+ATTN_PUBLIC attn_status attn_attribute(const attn_model *model, const char *text, const char *answer,
+                                       const attn_translate_options *options, attn_attribution **attribution);
+ATTN_PUBLIC void attn_attribution_free(attn_attribution *attribution); /* NULL is allowed */
+
+ATTN_PUBLIC size_t attn_attribution_tokens(const attn_attribution *attribution);
+ATTN_PUBLIC const char *attn_attribution_token(const attn_attribution *attribution, size_t token);
+ATTN_PUBLIC size_t attn_attribution_answers(const attn_attribution *attribution);
+ATTN_PUBLIC const char *attn_attribution_answer(const attn_attribution *attribution, size_t answer);
+ATTN_PUBLIC double attn_attribution_log_probability(const attn_attribution *attribution, size_t answer);
+
+/* [answers, tokens]; they live as long as the result. */
+ATTN_PUBLIC const float *attn_attribution_rollout(const attn_attribution *attribution);
+ATTN_PUBLIC const float *attn_attribution_gradient(const attn_attribution *attribution);
+/* [tokens]; NULL where there is no learned pooling. */
+ATTN_PUBLIC const float *attn_attribution_pooling(const attn_attribution *attribution);
+/* [heads, tokens, tokens] of a layer between the text's tokens; NULL out of range. */
+ATTN_PUBLIC int attn_attribution_layers(const attn_attribution *attribution);
+ATTN_PUBLIC const float *attn_attribution_attention(const attn_attribution *attribution, int layer, int *heads);
+
+/* A table for each answer, a line a token: how much attention the token got (mean over the queries of
+ * layer and head, -1: the last, the mean of all), pooling, rollout, gradient; or JSON. */
+ATTN_PUBLIC attn_status attn_attribution_write_terminal(const attn_attribution *attribution, int layer, int head, FILE *out);
+ATTN_PUBLIC attn_status attn_attribution_write_json(const attn_attribution *attribution, FILE *out);
 
 /* --- training ------------------------------------------------------------------ */
 

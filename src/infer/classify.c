@@ -117,7 +117,7 @@ attn_status classifier_run(const classifier *c, const int32_t *ids, const size_t
         weight_taker taker = {c->model, local, weights ? weights + offsets[first] : NULL};
         tape_start(&t, 0, 0, 0);
         t.probe = weights ? (attention_probe){take_weights, &taker} : (attention_probe){0};
-        tensor *logits = bert_logits(&t, c->model, ids + offsets[first], (packing){local, (int64_t)(end - first)}, NULL);
+        tensor *logits = bert_logits(&t, c->model, ids + offsets[first], (packing){local, (int64_t)(end - first)});
         for (size_t s = first; logits && s < end; s++) {
             class_probabilities((const float *)logits->data + (s - first) * labels, labels, probabilities + s * labels);
         }

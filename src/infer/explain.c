@@ -53,7 +53,7 @@ char *shown_piece(const tokenizer *t, int32_t id) {
     return text;
 }
 
-static attn_status list_tokens(const tokenizer *t, const int32_t *ids, size_t count, token_list *list) {
+attn_status token_list_fill(token_list *list, const tokenizer *t, const int32_t *ids, size_t count) {
     list->texts = memory_allocate(count, sizeof *list->texts);
     for (size_t i = 0; i < count && list->texts; i++) {
         list->texts[i] = shown_piece(t, ids[i]);
@@ -65,8 +65,7 @@ static attn_status list_tokens(const tokenizer *t, const int32_t *ids, size_t co
     return list->texts ? ATTN_OK : ATTN_ERROR_MEMORY;
 }
 
-/* The target's ids with </s>: those of the given text, or the best translation's. */
-static attn_status find_target(const attn_model *model, const id_buffer *source, const char *target,
+attn_status explanation_target(const attn_model *model, const id_buffer *source, const char *target,
                                const search_options *options, id_buffer *ids) {
     int32_t eos = model->translator.config->eos_token_id;
     if (target) {
@@ -147,10 +146,10 @@ attn_status attn_explain(const attn_model *model, const char *text, const char *
     if (!status && changed[0] && options->warn) {
         options->warn(options->context, 1, changed);
     }
-    status = status ? status : find_target(model, &source, target, &searching.options, &ids);
+    status = status ? status : explanation_target(model, &source, target, &searching.options, &ids);
     status = status ? status : collect(model, &source, &ids, e);
-    status = status ? status : list_tokens(model->tokenizer, source.ids, source.count, &e->source);
-    status = status ? status : list_tokens(model->tokenizer, ids.ids, ids.count, &e->target);
+    status = status ? status : token_list_fill(&e->source, model->tokenizer, source.ids, source.count);
+    status = status ? status : token_list_fill(&e->target, model->tokenizer, ids.ids, ids.count);
     status = status ? status : tokenizer_decode(model->tokenizer, ids.ids, ids.count, &e->text);
     id_buffer_release(&source);
     id_buffer_release(&ids);
@@ -162,7 +161,7 @@ attn_status attn_explain(const attn_model *model, const char *text, const char *
     return ATTN_OK;
 }
 
-static void free_tokens(token_list *list) {
+void token_list_release(token_list *list) {
     for (size_t i = 0; i < list->count; i++) {
         memory_free(list->texts[i]);
     }
@@ -179,8 +178,8 @@ void attn_explanation_free(attn_explanation *explanation) {
         }
         memory_free(explanation->weights[kind]);
     }
-    free_tokens(&explanation->source);
-    free_tokens(&explanation->target);
+    token_list_release(&explanation->source);
+    token_list_release(&explanation->target);
     memory_free(explanation->text);
     memory_free(explanation);
 }

@@ -34,6 +34,13 @@ const char *explanation_label(const attn_explanation *e, attn_attention_kind kin
  * starts (WordPiece: no space, and no "##"). */
 char *shown_piece(const tokenizer *t, int32_t id);
 
+/* The target's ids with </s>: those of the given text, or (NULL) of the best translation. */
+attn_status explanation_target(const attn_model *model, const id_buffer *source, const char *target,
+                               const search_options *options, id_buffer *ids);
+
+attn_status token_list_fill(token_list *list, const tokenizer *t, const int32_t *ids, size_t count);
+void token_list_release(token_list *list);
+
 /* "encoder self-attention", ... */
 const char *explanation_kind_name(attn_attention_kind kind);
 

@@ -6,7 +6,7 @@
 #include "base/utf8.h"
 #include "data/plain_text.h"
 #include "infer/generator.h"
-#include "infer/model.h"
+#include "infer/translate.h"
 
 typedef struct produced_token {
     int32_t id;
@@ -61,12 +61,6 @@ static attn_status check_model(const attn_model *model) {
 
 /* --- the prompt --------------------------------------------------------------------- */
 
-static void say(const attn_generate_options *o, const char *sentence) {
-    if (o->warn) {
-        o->warn(o->context, sentence);
-    }
-}
-
 /* What an empty prompt is begun with. */
 static int32_t start_token(const attn_model *model) {
     const language_config *c = &((const language_model *)model->network.model)->config;
@@ -74,10 +68,9 @@ static int32_t start_token(const attn_model *model) {
     return c->bos != TOKEN_NONE ? c->bos : line_end >= 0 ? line_end : tokenizer_eos(model->tokenizer);
 }
 
-static attn_status encode_prompt(const attn_model *model, const char *prompt, const attn_generate_options *o,
-                                 id_buffer *ids) {
-    char said[160], *repaired;
-    size_t length, replaced, unknown = 0;
+attn_status prompt_encode(const attn_model *model, const char *prompt, id_buffer *ids, char changed[CHANGE_ROOM]) {
+    char *repaired;
+    size_t length, replaced, unknown = 0, said = 0;
     attn_status status = utf8_repair(prompt, strlen(prompt), &repaired, &length, &replaced);
     status = status ? status : plain_text_encode(model->tokenizer, (text_line){repaired, length}, ids);
     memory_free(repaired);
@@ -90,6 +83,7 @@ static attn_status encode_prompt(const attn_model *model, const char *prompt, co
     if (!status && ids->count > 1 << 30) {
         status = fail(ATTN_ERROR_ARGUMENT, "the prompt has %zu tokens, at most 2^30 were expected", ids->count);
     }
+    changed[0] = '\0';
     if (status) {
         return status;
     }
@@ -98,20 +92,30 @@ static attn_status encode_prompt(const attn_model *model, const char *prompt, co
     }
     int positions = model->network.kind->limits(model->network.model).positions;
     if (replaced) {
-        (void)snprintf(said, sizeof said, "the prompt: %zu invalid UTF-8 %s read as U+FFFD", replaced,
-                       replaced == 1 ? "sequence is" : "sequences are");
-        say(o, said);
+        said += (size_t)snprintf(changed, CHANGE_ROOM, "%zu invalid UTF-8 %s read as U+FFFD", replaced,
+                                 replaced == 1 ? "sequence is" : "sequences are");
     }
-    if (unknown) {
-        (void)snprintf(said, sizeof said, "the prompt: %zu of %zu tokens are unknown to the vocabulary", unknown, ids->count);
-        say(o, said);
+    if (unknown && said < CHANGE_ROOM) {
+        said += (size_t)snprintf(changed + said, CHANGE_ROOM - said, "%s%zu of %zu tokens are unknown to the vocabulary",
+                                 said ? "; " : "", unknown, ids->count);
     }
-    if (ids->count > (size_t)positions) {
-        (void)snprintf(said, sizeof said, "the prompt: %zu tokens are more than the model's %d positions hold: the last ones count",
+    if (ids->count > (size_t)positions && said < CHANGE_ROOM) {
+        (void)snprintf(changed + said, CHANGE_ROOM - said,
+                       "%s%zu tokens are more than the model's %d positions hold: the last ones count", said ? "; " : "",
                        ids->count, positions);
-        say(o, said);
     }
     return ATTN_OK;
+}
+
+static attn_status encode_prompt(const attn_model *model, const char *prompt, const attn_generate_options *o,
+                                 id_buffer *ids) {
+    char changed[CHANGE_ROOM], said[CHANGE_ROOM + 16];
+    attn_status status = prompt_encode(model, prompt, ids, changed);
+    if (!status && changed[0] && o->warn) {
+        (void)snprintf(said, sizeof said, "the prompt: %s", changed);
+        o->warn(o->context, said);
+    }
+    return status;
 }
 
 /* --- the text ------------------------------------------------------------------------ */

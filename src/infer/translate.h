@@ -13,6 +13,9 @@ enum { CHANGE_ROOM = 160 };
 attn_status encode_text(const tokenizer *t, tokenizer_side side, size_t positions, const char *text, id_buffer *buffer,
                         char changed[CHANGE_ROOM]);
 
+/* The ids of a language model's prompt, at least one (generate.c); appends. */
+attn_status prompt_encode(const attn_model *model, const char *prompt, id_buffer *ids, char changed[CHANGE_ROOM]);
+
 /* encode_text of many: text i is ids[offsets[i]] .. ids[offsets[i + 1] - 1]; offsets [count + 1]. */
 attn_status encode_texts(const attn_model *model, tokenizer_side side, const char *const *texts, size_t count,
                          const attn_translate_options *options, id_buffer *ids, size_t *offsets);

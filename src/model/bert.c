@@ -160,16 +160,14 @@ static tensor *norm(tape *t, const layer_norm *n, tensor *x) {
     return op_norm(t, x, NULL, (norm_layer){NORM_LAYER, n->gain, n->bias, n->epsilon}, 0, &sum);
 }
 
-tensor *bert_encode(tape *t, const bert *model, const int32_t *ids, packing p, tensor **embedded) {
+tensor *bert_encode(tape *t, const bert *model, const int32_t *ids, packing p) {
     const bert_config *c = &model->config;
     dropout_rates rates = {(float)c->hidden_dropout, (float)c->attention_dropout, 0};
     tape_fail(t, check_ids(model, ids, p));
     tensor *x = op_embedding(t, model->words, ids, p, NULL, 1, 0);
     x = op_place(t, x, p, p, (place_options){.learned = &model->positions});
     x = op_dropout(t, norm(t, &model->embedding_norm, x), rates.residual);
-    if (embedded) {
-        *embedded = x;
-    }
+    tape_watch_input(t, x);
     for (int i = 0; i < c->layers; i++) {
         x = encoder_layer_forward(t, &model->layers[i], x, p, rates);
     }
@@ -185,8 +183,8 @@ tensor *bert_pool(tape *t, const bert *model, tensor *x, packing p) {
     return op_attention_pool(t, x, keys, model->pool_query, p, "pool");
 }
 
-tensor *bert_logits(tape *t, const bert *model, const int32_t *ids, packing p, tensor **embedded) {
-    tensor *pooled = bert_pool(t, model, bert_encode(t, model, ids, p, embedded), p);
+tensor *bert_logits(tape *t, const bert *model, const int32_t *ids, packing p) {
+    tensor *pooled = bert_pool(t, model, bert_encode(t, model, ids, p), p);
     return op_linear(t, pooled, model->classifier.weight, model->classifier.bias, ACTIVATION_NONE);
 }
 
@@ -209,7 +207,7 @@ static attn_status classify_loss(tape *t, const bert *model, const batch *b, flo
         }
         ids = noisy;
     }
-    tensor *x = t->status ? NULL : bert_encode(t, model, ids, p, NULL);
+    tensor *x = t->status ? NULL : bert_encode(t, model, ids, p);
     tensor *pooled = op_dropout(t, x ? bert_pool(t, model, x, p) : NULL, (float)model->config.hidden_dropout);
     return op_cross_entropy(t, pooled, model->classifier.weight, model->classifier.bias, b->labels, smoothing, divisor,
                             result, NULL);
@@ -243,7 +241,7 @@ static attn_status guess_loss(tape *t, const bert *model, const batch *b, float 
     if (t->status || count == 0) { /* nothing to guess, nothing to learn */
         return t->status;
     }
-    tensor *x = op_select_rows(t, bert_encode(t, model, ids, p, NULL), rows, count);
+    tensor *x = op_select_rows(t, bert_encode(t, model, ids, p), rows, count);
     x = op_linear(t, x, model->transform.weight, model->transform.bias, activation_of(c->hidden_act));
     return op_cross_entropy(t, norm(t, &model->transform_norm, x), model->words, model->guess_bias, labels, smoothing,
                             divisor, result, NULL);

@@ -46,12 +46,12 @@ void bert_set_tokens(bert *model, const tokenizer *t);
  * folder has one of this shape, else they are left as they are. */
 attn_status bert_read_encoder(bert *model, const char *directory);
 
-/* Packed [CLS] .. [SEP] sequences -> [tokens, width]. *embedded (may be NULL) receives the
- * rows that enter the first layer. Too long or an id out of range: ATTN_ERROR_ARGUMENT. */
-tensor *bert_encode(tape *t, const bert *model, const int32_t *ids, packing p, tensor **embedded);
+/* Packed [CLS] .. [SEP] sequences -> [tokens, width]. Too long or an id out of range:
+ * ATTN_ERROR_ARGUMENT. */
+tensor *bert_encode(tape *t, const bert *model, const int32_t *ids, packing p);
 
 /* [sequences, labels]: a classifier's logits. */
-tensor *bert_logits(tape *t, const bert *model, const int32_t *ids, packing p, tensor **embedded);
+tensor *bert_logits(tape *t, const bert *model, const int32_t *ids, packing p);
 
 /* The vector of each sequence that the classifier's last layer sees. */
 tensor *bert_pool(tape *t, const bert *model, tensor *x, packing p);

@@ -258,6 +258,7 @@ tensor *language_forward_with(tape *t, const language_model *model, const int32_
     } else {
         x = op_embedding(t, model->embedding, ids, p, NULL, 1, dropout);
     }
+    tape_watch_input(t, x);
     return language_layers(t, model, x, places, attend, context);
 }
 

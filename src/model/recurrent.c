@@ -175,6 +175,7 @@ static tensor *embed(tape *t, const recurrent *model, const int32_t *ids, packin
 tensor *recurrent_encode(tape *t, const recurrent *model, const int32_t *ids, packing p) {
     const model_config *c = &model->config;
     tensor *x = embed(t, model, ids, p);
+    tape_watch_input(t, x);
     for (int i = 0; i < c->encoder_layers; i++) {
         const recurrent_layer *l = &model->encoder[i];
         recurrent_inputs inputs = {.weight = {l->state[0], l->state[1]}, .bias = {l->state_bias[0], l->state_bias[1]},

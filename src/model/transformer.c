@@ -129,6 +129,7 @@ static tensor *embed(tape *t, const transformer *model, const int32_t *ids, pack
 
 tensor *transformer_encode(tape *t, const transformer *model, const int32_t *ids, packing p) {
     tensor *x = embed(t, model, ids, p);
+    tape_watch_input(t, x);
     for (int i = 0; i < model->config.encoder_layers; i++) {
         x = encoder_layer_forward(t, &model->encoder[i], x, p, rates_of(&model->config));
     }

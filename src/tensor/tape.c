@@ -1,5 +1,7 @@
 #include "tensor/tape.h"
 
+#include <string.h>
+
 #include "base/random.h"
 
 attn_status tape_open(tape *t, parameters *set) {
@@ -127,4 +129,27 @@ attn_status tape_product(tape *t, matrix c, matrix a, parameter weight, int tran
     }
     matrix plain = parameter_matrix(t->parameters, weight);
     return gemm(t->gemm, c, a, transposed ? matrix_transpose(plain) : plain, options);
+}
+
+/* --- watching the input ---------------------------------------------------------- */
+
+static void copy_gradient(tape *t, void *context) {
+    tensor *x = context;
+    if (x->gradient) {
+        for (int64_t i = 0; i < x->rows; i++) {
+            row_load(t, x->type, gradient_row(x, x->gradient, i), t->watch->gradient + i * x->columns, x->columns);
+        }
+    }
+}
+
+void tape_watch_input(tape *t, tensor *x) {
+    if (!x || !t->watch || t->watch->rows) {
+        return;
+    }
+    t->watch->gradient = tape_memory(t, x->rows * x->columns, sizeof(float));
+    if (t->watch->gradient) {
+        t->watch->rows = x;
+        memset(t->watch->gradient, 0, (size_t)(x->rows * x->columns) * sizeof(float));
+        tape_note_backward(t, copy_gradient, x);
+    }
 }

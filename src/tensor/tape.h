@@ -46,6 +46,12 @@ typedef struct tape_spare {
     int64_t bytes;
 } tape_spare;
 
+/* What a model's input became, and, after the way back, the gradient there: for explaining. */
+typedef struct input_watch {
+    const struct tensor *rows; /* the embedded tokens [tokens, width] */
+    float *gradient;           /* the same shape, on the tape's memory */
+} input_watch;
+
 typedef struct tape {
     arena *memory;
     gemm_context *gemm;
@@ -59,6 +65,7 @@ typedef struct tape {
     uint64_t draws;     /* streams taken from it so far */
     attn_status status; /* of the first operation that failed */
     attention_probe probe;
+    input_watch *watch; /* NULL: nobody asks */
     profile *profile; /* of the thread at work; NULL: nothing is timed */
     tape_note *notes;
     size_t count, capacity;
@@ -93,6 +100,10 @@ attn_status tape_product(tape *t, matrix c, matrix a, parameter weight, int tran
 
 /* A new stream of random numbers. */
 uint64_t tape_draw(tape *t);
+
+/* Where a model has embedded its source: fills the tape's watch, the first time in a step. The
+ * operations that read x come after it. */
+void tape_watch_input(tape *t, tensor *x);
 
 /* Notes a way back, if recording. */
 void tape_note_backward(tape *t, void (*backward)(tape *, void *), void *context);
