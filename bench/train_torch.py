@@ -317,6 +317,7 @@ def main():
         "vocabulary": vocabulary,
         "updates": len(measured),
         "target_tokens_per_second": speed,
+        "target_tokens_per_second_fastest": max(u[0] / u[2] for u in measured),
         "target_tokens_per_second_overall": sum(u[0] for u in measured) / seconds,
         "flops_per_target_token": update_flops(
             o, vocabulary, sum(b.source_tokens for b in batches), sum(b.target_tokens for b in batches)

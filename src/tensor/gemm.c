@@ -2,8 +2,9 @@
  *
  * Every block is one single-threaded primitive, kept in a table by shape, so a new
  * number of tokens compiles nothing: rows go through in blocks of 256 and the
- * rest in powers of two (with a packed B, where bits do not depend on it, a multiple of 32 first). Where A is transposed (weight gradients: k counts
- * tokens) k is cut in blocks of 1024 and powers of two, and summed in order.
+ * rest in powers of two (with a packed B, where bits do not depend on it, a multiple of 32 first). Where A is
+ * transposed (weight gradients: k counts tokens) k is cut in blocks of 1024, a multiple of 32,
+ * and the rest padded to 32, and summed in order.
  *
  * With a packed B, oneDNN's brgemm gives a row the same bits whatever the number of rows
  * beside it. Its older kernels (gemm:jit, taken without AVX-512) do not; where they are
@@ -23,6 +24,7 @@ enum {
     ROW_BLOCK = 256,
     SMALL_ROW_BLOCK = 64,
     ROW_STEP = 32,
+    DEPTH_STEP = 32,
     LONG_ROW_BLOCK = 512, /* of a transposed A */
     REDUCTION_BLOCK = 1024,
     COLUMN_BLOCK = 512,
@@ -343,6 +345,45 @@ static attn_status run_padded_rows(gemm_context *context, int thread, matrix c, 
     return status;
 }
 
+/* C (+)= the last terms of the sum, fewer than DEPTH_STEP: copied and padded with zeros, which add
+ * nothing. A is transposed, B is not. */
+static attn_status run_padded_depth(gemm_context *context, int thread, matrix c, matrix a, matrix b, gemm_options options) {
+    size_t size = element_size(a.type), a_row = (size_t)a.rows * size, b_row = (size_t)b.columns * size;
+    char *a_copy = memory_allocate(DEPTH_STEP, a_row + b_row), *b_copy = a_copy + DEPTH_STEP * a_row;
+    if (!a_copy) {
+        return ATTN_ERROR_MEMORY;
+    }
+    for (int64_t k = 0; k < a.columns; k++) {
+        memcpy(a_copy + (size_t)k * a_row, element_at(a.data, a.type, k * a.stride), a_row);
+        memcpy(b_copy + (size_t)k * b_row, element_at(b.data, b.type, k * b.stride), b_row);
+    }
+    attn_status status = run_block(context, thread, c, matrix_transpose(matrix_of(a_copy, DEPTH_STEP, a.rows, a.type)),
+                                   matrix_of(b_copy, DEPTH_STEP, b.columns, b.type), 0, options);
+    memory_free(a_copy);
+    return status;
+}
+
+/* The sum over A's columns in blocks, the first ones multiples of DEPTH_STEP: each reads and
+ * writes all of C. */
+static attn_status run_sum(gemm_context *context, int thread, matrix c, matrix a, matrix b, int packed, gemm_options options) {
+    attn_status status = ATTN_OK;
+    gemm_options part = {options.bias, 0, options.accumulate};
+    int pads = !packed && !b.transposed;
+    for (int64_t k = 0, block; k < a.columns && !status; k += block) {
+        int64_t left = a.columns - k;
+        block = !pads || left >= REDUCTION_BLOCK ? next_block(left, REDUCTION_BLOCK)
+                : left < DEPTH_STEP              ? left
+                                                 : left / DEPTH_STEP * DEPTH_STEP;
+        part.rectify = options.rectify && k + block == a.columns;
+        matrix a_part = matrix_columns(a, k, block), b_part = matrix_rows(b, k, block);
+        status = pads && block < DEPTH_STEP ? run_padded_depth(context, thread, c, a_part, b_part, part)
+                                            : run_block(context, thread, c, a_part, b_part, packed, part);
+        part.accumulate = 1;
+        part.bias = NULL;
+    }
+    return status;
+}
+
 /* A part of C on one thread: its rows, or where A is transposed its sum, in blocks. */
 static attn_status run_part(gemm_context *context, int thread, matrix c, matrix a, matrix b, int packed,
                             gemm_options options) {
@@ -358,16 +399,7 @@ static attn_status run_part(gemm_context *context, int thread, matrix c, matrix 
         }
         return status;
     }
-    attn_status status = ATTN_OK;
-    gemm_options part = {options.bias, 0, options.accumulate};
-    for (int64_t k = 0, block; k < a.columns && !status; k += block) {
-        block = next_block(a.columns - k, REDUCTION_BLOCK);
-        part.rectify = options.rectify && k + block == a.columns;
-        status = run_block(context, thread, c, matrix_columns(a, k, block), matrix_rows(b, k, block), packed, part);
-        part.accumulate = 1;
-        part.bias = NULL;
-    }
-    return status;
+    return run_sum(context, thread, c, a, b, packed, options);
 }
 
 static int64_t divide_up(int64_t a, int64_t b) {
