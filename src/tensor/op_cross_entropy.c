@@ -5,13 +5,13 @@
  *   q = (1 - smoothing) onehot(label) + smoothing / vocabulary
  *   g = (softmax(z) - q) / divisor;  dx = g W;  dW += g^T x;  db += sum g
  *
- * z exists for 64 tokens a thread, g for 512 tokens. Being the last operation, it
+ * z exists for 64 tokens a thread, g for 1,024 tokens. Being the last operation, it
  * computes the gradients on the way forward. */
 #include "tensor/ops.h"
 
 #include <omp.h>
 
-enum { LOGIT_ROWS = 64, GRADIENT_ROWS = 512, BIAS_SLICE = 1024 };
+enum { LOGIT_ROWS = 64, GRADIENT_ROWS = 1024 };
 
 typedef struct loss_state {
     tape *t;
@@ -25,6 +25,7 @@ typedef struct loss_state {
     packed_matrix *own[2];          /* where the tape has no packed weights */
     float *logits;            /* [threads, LOGIT_ROWS, vocabulary] */
     void *gradient;           /* [GRADIENT_ROWS, vocabulary] of the tape's type */
+    float *bias_sums;         /* [GRADIENT_ROWS / LOGIT_ROWS, vocabulary]: db of each LOGIT_ROWS tokens; or NULL */
     float *losses, *likelihoods;
     int *corrects;
 } loss_state;
@@ -37,19 +38,23 @@ static attn_status logit_rows(loss_state *s, int64_t first, int64_t count, int64
     profile *p = omp_get_thread_num() == 0 ? t->profile : NULL;
     profile_place before = profile_enter(p, PROFILE_LOGITS, PROFILE_FORWARD,
                                          product_operations(count, s->vocabulary, s->x->columns));
-    float *logits = s->logits + (int64_t)omp_get_thread_num() * LOGIT_ROWS * s->vocabulary;
+    void *gradient = s->gradient ? element_at(s->gradient, t->type, place * s->vocabulary) : NULL;
+    bf16 *copies = t->type == ELEMENT_BF16 ? gradient : NULL;
+    /* In f32 the gradient takes the logits' place. */
+    float *logits = gradient && !copies ? gradient : s->logits + (int64_t)omp_get_thread_num() * LOGIT_ROWS * s->vocabulary;
+    float *sums = s->bias_sums ? s->bias_sums + place / LOGIT_ROWS * s->vocabulary : NULL;
     attn_status status = gemm_packed(t->gemm, matrix_of(logits, count, s->vocabulary, ELEMENT_F32),
                                      matrix_rows(tensor_matrix(s->x), first, count), s->to_logits,
                                      (gemm_options){.bias = s->bias.columns ? parameter_values(t->parameters, s->bias) : NULL});
     (void)profile_enter(p, PROFILE_SOFTMAX, PROFILE_FORWARD, (double)(count * s->vocabulary) * 6);
+    if (sums) {
+        memset(sums, 0, (size_t)s->vocabulary * sizeof *sums);
+    }
     for (int64_t i = 0; i < count && !status; i++) {
-        float *z = logits + i * s->vocabulary;
         int64_t token = first + i;
-        s->losses[token] = t->rows->cross_entropy(z, s->vocabulary, s->labels[token], s->smoothing, s->scale,
+        s->losses[token] = t->rows->cross_entropy(logits + i * s->vocabulary, copies ? copies + i * s->vocabulary : NULL, sums,
+                                                  s->vocabulary, s->labels[token], s->smoothing, s->scale,
                                                   &s->likelihoods[token], &s->corrects[token]);
-        if (s->gradient) {
-            row_write(t, t->type, element_at(s->gradient, t->type, (place + i) * s->vocabulary), z, s->vocabulary);
-        }
     }
     profile_return(p, before);
     return status;
@@ -69,22 +74,10 @@ static attn_status spread_gradient(loss_state *s, int64_t first, int64_t count) 
         status = gemm(t->gemm, d_table, matrix_transpose(g), matrix_rows(tensor_matrix(s->x), first, count),
                       (gemm_options){.accumulate = 1});
     }
-    if (!s->bias.columns) {
-        profile_return(t->profile, before);
-        return status;
-    }
-    (void)profile_enter(t->profile, PROFILE_SOFTMAX, PROFILE_BACKWARD, (double)(count * s->vocabulary) * (double)element_size(t->type));
-    float *d_bias = parameter_gradients(t->parameters, s->bias);
-    int64_t slices = (s->vocabulary + BIAS_SLICE - 1) / BIAS_SLICE;
-#pragma omp parallel for schedule(static)
-    for (int64_t slice = 0; slice < slices; slice++) {
-        float room[BIAS_SLICE];
-        int64_t column = slice * BIAS_SLICE;
-        int64_t width = s->vocabulary - column < BIAS_SLICE ? s->vocabulary - column : BIAS_SLICE;
-        for (int64_t i = 0; i < count; i++) {
-            const void *row = element_at(s->gradient, t->type, i * s->vocabulary + column);
-            t->rows->add(d_bias + column, row_read(t, t->type, row, room, width), width);
-        }
+    (void)profile_enter(t->profile, PROFILE_SOFTMAX, PROFILE_BACKWARD, 0);
+    for (int64_t place = 0; s->bias_sums && place < count; place += LOGIT_ROWS) {
+        t->rows->add(parameter_gradients(t->parameters, s->bias), s->bias_sums + place / LOGIT_ROWS * s->vocabulary,
+                     s->vocabulary);
     }
     profile_return(t->profile, before);
     return status;
@@ -142,12 +135,18 @@ attn_status op_cross_entropy(tape *t, tensor *x, parameter table, parameter bias
         return t->status;
     }
     arena_mark mark = arena_get_mark(t->memory);
-    s.logits = tape_memory(t, (int64_t)omp_get_max_threads() * LOGIT_ROWS * vocabulary, sizeof(float));
+    int64_t block = tokens < GRADIENT_ROWS ? tokens : GRADIENT_ROWS;
+    if (t->type != ELEMENT_F32 || !t->recording) {
+        s.logits = tape_memory(t, (int64_t)omp_get_max_threads() * LOGIT_ROWS * vocabulary, sizeof(float));
+    }
     s.losses = tape_memory(t, tokens, sizeof(float));
     s.likelihoods = tape_memory(t, tokens, sizeof(float));
     s.corrects = tape_memory(t, tokens, sizeof(int));
     if (t->recording) {
-        s.gradient = tape_memory(t, GRADIENT_ROWS * vocabulary, element_size(t->type));
+        s.gradient = tape_memory(t, block * vocabulary, element_size(t->type));
+    }
+    if (t->recording && bias.columns) {
+        s.bias_sums = tape_memory(t, (block + LOGIT_ROWS - 1) / LOGIT_ROWS * vocabulary, sizeof(float));
     }
     profile_place before = profile_enter(t->profile, PROFILE_PACKING, PROFILE_FORWARD, 0);
     s.to_logits = pack_table(&s, 1);

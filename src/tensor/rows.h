@@ -44,12 +44,13 @@ typedef struct row_kernels {
     void (*rms_norm_backward)(float *dx, float *d_gain, const float *dy, const float *normalized, const float *gain,
                               int64_t n, float rstd);
 
-    /* Logits z of one token, label y. Returns the cross-entropy against the smoothed
-     * target q = (1 - smoothing) onehot(y) + smoothing / n, and overwrites z with
-     * scale (softmax(z) - q). *likelihood is log softmax(z)[y]; *correct is 1 if no
-     * other z is larger than z[y]. Szegedy et al. 2016, section 7. */
-    float (*cross_entropy)(float *z, int64_t n, int64_t y, float smoothing, float scale, float *likelihood,
-                           int *correct);
+    /* Logits z [n] of one token, label y. Returns the cross-entropy against the smoothed
+     * target q = (1 - smoothing) onehot(y) + smoothing / n, and gives the gradient
+     * scale (softmax(z) - q): it replaces z, or where copy [n] is given is stored there and z is
+     * lost; and it is added to sums [n], unless that is NULL. *likelihood is log softmax(z)[y];
+     * *correct is 1 if no other z is larger than z[y]. Szegedy et al. 2016, section 7. */
+    float (*cross_entropy)(float *z, bf16 *copy, float *sums, int64_t n, int64_t y, float smoothing, float scale,
+                           float *likelihood, int *correct);
     /* z -= log sum exp z; returns the log sum exp. */
     float (*log_softmax)(float *z, int64_t n);
 

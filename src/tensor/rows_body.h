@@ -20,15 +20,18 @@ static void widen(float *out, const bf16 *in, int64_t n) {
     }
 }
 
+static inline vech narrowed(vec x) {
+    vecu bits = (vecu)x;
+    vecu rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    vecu nan = (vecu)(x != x);
+    rounded = (nan & ((bits >> 16) | 0x40u)) | (~nan & rounded);
+    return __builtin_convertvector(rounded, vech);
+}
+
 static void narrow(bf16 *out, const float *in, int64_t n) {
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES) {
-        vec x = load(in + i);
-        vecu bits = (vecu)x;
-        vecu rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-        vecu nan = (vecu)(x != x);
-        rounded = (nan & ((bits >> 16) | 0x40u)) | (~nan & rounded);
-        vech h = __builtin_convertvector(rounded, vech);
+        vech h = narrowed(load(in + i));
         memcpy(out + i, &h, sizeof h);
     }
     for (; i < n; i++) {
@@ -172,8 +175,21 @@ static float largest(const float *z, int64_t n) {
     return fold_maximum(top);
 }
 
-static float cross_entropy(float *z, int64_t n, int64_t y, float smoothing, float scale, float *likelihood,
-                           int *correct) {
+/* One vector of the gradient to where it is wanted. */
+static inline void give_gradient(float *z, bf16 *copy, float *sums, vec gradient, int64_t left) {
+    if (!copy) {
+        store_some(z, gradient, left);
+    } else {
+        vech h = narrowed(gradient);
+        memcpy(copy, &h, (size_t)(left < LANES ? left : LANES) * sizeof *copy);
+    }
+    if (sums) {
+        store_some(sums, load_some(sums, left, 0) + gradient, left);
+    }
+}
+
+static float cross_entropy(float *z, bf16 *copy, float *sums, int64_t n, int64_t y, float smoothing, float scale,
+                           float *likelihood, int *correct) {
     float top = largest(z, n), label = z[y];
     vec mass = {0}, total = {0};
     for (int64_t i = 0; i < n; i += LANES) {
@@ -186,12 +202,20 @@ static float cross_entropy(float *z, int64_t n, int64_t y, float smoothing, floa
     }
     float sum = fold_sum(mass), log_sum = top + logf(sum);
     float share = smoothing / (float)n;
-    float factor = scale / sum, shift = scale * share;
+    float factor = scale / sum, shift = scale * share, at_label = scale * (1.0f - smoothing);
+    float whole = z[y] * factor - shift - at_label;
     for (int64_t i = 0; i < n; i += LANES) {
         int64_t left = n - i;
-        store_some(z + i, load_some(z + i, left, 0) * factor - shift, left);
+        give_gradient(z + i, copy ? copy + i : NULL, sums ? sums + i : NULL, load_some(z + i, left, 0) * factor - shift, left);
     }
-    z[y] -= scale * (1.0f - smoothing);
+    if (copy) {
+        copy[y] = bf16_from_float(whole);
+    } else {
+        z[y] = whole;
+    }
+    if (sums) {
+        sums[y] -= at_label;
+    }
     *likelihood = label - log_sum;
     *correct = label >= top;
     return log_sum - (1.0f - smoothing) * label - share * fold_sum(total);
