@@ -49,7 +49,8 @@ static attn_status run_batch(alignment_batch *b) {
         sources += r->source_offsets[b->texts[i] + 1] - r->source_offsets[b->texts[i]];
         targets += (size_t)b->items[i]->count + 1;
     }
-    tape *t = searcher_borrow_tape(b->model->searcher);
+    search_room *room = searcher_borrow(b->model->searcher);
+    tape *t = room ? &room->tape : NULL;
     int32_t *memory = memory_allocate_raw(sources + targets + 2 * (b->count + 1), sizeof *memory);
     attn_status status = t && memory ? ATTN_OK : ATTN_ERROR_MEMORY;
     if (!status) {
@@ -72,7 +73,7 @@ static attn_status run_batch(alignment_batch *b) {
         status = t->status;
     }
     memory_free(memory);
-    searcher_return_tape(b->model->searcher, t);
+    searcher_return(b->model->searcher, room);
     b->count = 0;
     return status;
 }

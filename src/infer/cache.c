@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-enum { FIRST_PLACES = 256, MOST_PLACES = 1 << 28 };
+/* MOST_KEPT: keys of all layers, times two f32: 64 MiB */
+enum { FIRST_PLACES = 256, MOST_PLACES = 1 << 28, MOST_KEPT = 1 << 23 };
 
 attn_status cache_open(cache *c, int layers, int64_t width) {
     *c = (cache){.layers = layers, .width = width};
@@ -20,6 +21,20 @@ void cache_close(cache *c) {
     memory_free(c->unused);
     memory_free(c->seen);
     *c = (cache){0};
+}
+
+void cache_empty(cache *c) {
+    if ((int64_t)c->places * c->layers * c->width > MOST_KEPT) {
+        for (int i = 0; i < c->layers; i++) {
+            memory_free(c->rows[i]);
+            c->rows[i] = NULL;
+        }
+        c->places = 0;
+    }
+    for (int32_t i = 0; i < c->places; i++) { /* lower places come first */
+        c->unused[i] = c->places - 1 - i;
+    }
+    c->unused_count = c->places;
 }
 
 /* Twice the places, or as many as are asked for; what was there keeps its place. */

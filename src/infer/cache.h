@@ -21,6 +21,9 @@ typedef struct cache {
 attn_status cache_open(cache *c, int layers, int64_t width);
 void cache_close(cache *c);
 
+/* Frees every place. What is small enough keeps its memory. */
+void cache_empty(cache *c);
+
 /* Whether `count` places can be taken without more room. */
 static inline int cache_has_room(const cache *c, int64_t count) {
     return c->unused_count >= count;

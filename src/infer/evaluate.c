@@ -15,9 +15,9 @@ void attn_evaluate_options_defaults(attn_evaluate_options *options) {
 
 attn_status evaluate_loss(const attn_model *model, const corpus *pairs, attn_evaluation *result) {
     loss_result sum = {0};
-    tape *t = searcher_borrow_tape(model->searcher);
-    attn_status status = t ? measure_corpus(t, &model->network, pairs, BATCH_COUNTS_TARGET, &sum) : ATTN_ERROR_MEMORY;
-    searcher_return_tape(model->searcher, t);
+    search_room *room = searcher_borrow(model->searcher);
+    attn_status status = room ? measure_corpus(&room->tape, &model->network, pairs, BATCH_COUNTS_TARGET, &sum) : ATTN_ERROR_MEMORY;
+    searcher_return(model->searcher, room);
     result->loss = sum.loss / (double)sum.tokens;
     result->token_accuracy = (double)sum.correct / (double)sum.tokens;
     result->source_tokens = pairs->source_offsets[pairs->pairs];

@@ -92,7 +92,8 @@ attn_status explanation_target(const attn_model *model, const id_buffer *source,
 /* One pass over the pair with the probe on. */
 static attn_status collect(const attn_model *model, const id_buffer *source, const id_buffer *target,
                            attn_explanation *e) {
-    tape *t = searcher_borrow_tape(model->searcher);
+    search_room *room = searcher_borrow(model->searcher);
+    tape *t = room ? &room->tape : NULL;
     int32_t *inputs = memory_allocate_raw(target->count, sizeof *inputs);
     attn_status status = t && inputs ? ATTN_OK : ATTN_ERROR_MEMORY;
     if (!status) {
@@ -106,7 +107,7 @@ static attn_status collect(const attn_model *model, const id_buffer *source, con
         status = t->status;
     }
     memory_free(inputs);
-    searcher_return_tape(model->searcher, t);
+    searcher_return(model->searcher, room);
     return status;
 }
 

@@ -46,7 +46,7 @@ typedef struct worker {
     const translator *model;
     const search_options *options;
     tape *t;
-    cache self, cross;
+    cache *self, *cross;
     live_sentence *alive;
     size_t alive_count, most_sentences;
     int64_t alive_tokens;
@@ -104,7 +104,7 @@ static size_t take_sentences(worker *w, size_t *first) {
 static void drop_sentence(worker *w, size_t place) {
     live_sentence *sentence = &w->alive[place];
     for (int32_t i = 0; i < sentence->length && sentence->cross_places; i++) {
-        cache_give_back(&w->cross, sentence->cross_places[i]);
+        cache_give_back(w->cross, sentence->cross_places[i]);
     }
     w->alive_tokens -= sentence->length;
     memory_free(sentence->cross_places);
@@ -134,7 +134,7 @@ static attn_status start_sentence(worker *w, size_t index, int32_t *places) {
         return ATTN_ERROR_MEMORY;
     }
     for (size_t i = 0; i < length; i++) {
-        sentence->cross_places[i] = places[i] = cache_take(&w->cross);
+        sentence->cross_places[i] = places[i] = cache_take(w->cross);
     }
     w->alive_count++;
     w->alive_tokens += (int64_t)length;
@@ -155,7 +155,7 @@ static attn_status admit(worker *w) {
         tokens += length_of(q, q->order[first + i]);
     }
     int32_t *ids = tape_memory(t, (int64_t)tokens, sizeof *ids), *places = tape_memory(t, (int64_t)tokens, sizeof *places);
-    attn_status status = t->status ? t->status : cache_grow(&w->cross, (int64_t)tokens);
+    attn_status status = t->status ? t->status : cache_grow(w->cross, (int64_t)tokens);
     tokens = 0;
     for (size_t i = 0; i < count && !status; i++) {
         size_t index = q->order[first + i], length = length_of(q, index);
@@ -168,12 +168,12 @@ static attn_status admit(worker *w) {
         return status;
     }
     offsets[count] = (int32_t)tokens;
-    return w->model->kind->encode(t, w->model->model, ids, (packing){offsets, (int64_t)count}, places, &w->cross);
+    return w->model->kind->encode(t, w->model->model, ids, (packing){offsets, (int64_t)count}, places, w->cross);
 }
 
 /* Room for `rows` more keys and values: first those that no hypothesis needs. */
 static attn_status make_room(worker *w, int64_t rows) {
-    cache *c = &w->self;
+    cache *c = w->self;
     if (cache_has_room(c, rows)) {
         return ATTN_OK;
     }
@@ -217,7 +217,7 @@ static attn_status gather_step(worker *w, step_input *in) {
             const int64_t at = (int64_t)k * b->max_length;
             ids[row] = b->length ? b->ids[at + b->length - 1] : w->model->config->decoder_start_token_id;
             positions[row] = b->length;
-            places[row] = b->places[at + b->length] = cache_take(&w->self);
+            places[row] = b->places[at + b->length] = cache_take(w->self);
             lengths[row] = b->length + 1;
             cross_lengths[row] = sentence->length;
             memcpy(self_table + row * self_stride, b->places + at, (size_t)lengths[row] * sizeof *self_table);
@@ -315,7 +315,7 @@ static attn_status step(worker *w) {
     int wanted = 2 * w->options->beam + (w->options->steering && w->options->steering->requests ? MOST_PHRASES : 0);
     candidate *list = tape_memory(w->t, in.rows * wanted, sizeof *list);
     int *counts = tape_memory(w->t, in.rows, sizeof *counts);
-    tensor *x = w->model->kind->step(w->t, w->model->model, &in, &w->self, &w->cross);
+    tensor *x = w->model->kind->step(w->t, w->model->model, &in, w->self, w->cross);
     if (x && in.cross_weights) {
         add_coverage(w, &in);
     }
@@ -339,22 +339,22 @@ static attn_status work(worker *w) {
 
 static attn_status run_worker(waiting_sentences *q) {
     const translator *model = searcher_translator(q->s);
-    cache_shape self, cross;
     size_t most = (size_t)(MOST_ROWS / q->options->beam);
     worker w = {.queue = q, .model = model, .options = q->options, .most_sentences = most ? most : 1};
-    model->kind->shapes(model->model, &self, &cross);
-    attn_status status = cache_open(&w.self, self.layers, self.width);
-    status = status ? status : cache_open(&w.cross, cross.layers, cross.width);
+    search_room *room = searcher_borrow(q->s);
     w.alive = memory_allocate(w.most_sentences, sizeof *w.alive);
-    w.t = searcher_borrow_tape(q->s);
-    status = status ? status : w.alive && w.t ? work(&w) : ATTN_ERROR_MEMORY;
+    attn_status status = room && w.alive ? ATTN_OK : ATTN_ERROR_MEMORY;
+    if (!status) {
+        w.t = &room->tape;
+        w.self = &room->self;
+        w.cross = &room->cross;
+        status = work(&w);
+    }
     while (w.alive_count) {
         drop_sentence(&w, w.alive_count - 1);
     }
     memory_free(w.alive);
-    searcher_return_tape(q->s, w.t);
-    cache_close(&w.self);
-    cache_close(&w.cross);
+    searcher_return(q->s, room);
     return status;
 }
 

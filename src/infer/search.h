@@ -61,9 +61,15 @@ attn_status searcher_new(const translator *from, product_type type, searcher **m
 void searcher_free(searcher *s); /* NULL is allowed */
 const translator *searcher_translator(const searcher *s);
 
-/* A tape over the model, with its packed weights, to be given back. */
-tape *searcher_borrow_tape(searcher *s); /* NULL when memory is short */
-void searcher_return_tape(searcher *s, tape *t);
+/* One thread's working memory, to be given back: a tape over the model with its packed
+ * weights, and empty caches. */
+typedef struct search_room {
+    tape tape;
+    cache self, cross;
+} search_room;
+
+search_room *searcher_borrow(searcher *s); /* NULL when memory is short */
+void searcher_return(searcher *s, search_room *room);
 
 /* source: packed ids, sentence i is ids[offsets[i]] .. ids[offsets[i + 1] - 1], its last
  * id </s>, within the model's positions and vocabulary. An empty sentence gives one

@@ -1,5 +1,5 @@
-/* What all searches with a model share: its weights, packed once, and tapes that wait
- * to be used again, since their compiled products are costly to make. */
+/* What all searches with a model share: its weights, packed once, and working memory that waits
+ * to be used again: clearing new pages would cost more than a small model's products. */
 #include <pthread.h>
 
 #include "infer/search.h"
@@ -9,57 +9,65 @@ struct searcher {
     parameters view; /* the model's, f32 alone */
     packed_parameters *packed;
     product_type type;
-    pthread_mutex_t lock; /* of the idle tapes */
-    tape **idle;
+    pthread_mutex_t lock; /* of the idle rooms */
+    search_room **idle;
     size_t idle_count, idle_capacity;
 };
 
-static tape *new_tape(searcher *s) {
-    tape *t = memory_allocate(1, sizeof *t);
-    if (t && tape_open(t, &s->view)) {
-        memory_free(t);
+static void free_room(search_room *room) {
+    if (room) {
+        tape_close(&room->tape);
+        cache_close(&room->self);
+        cache_close(&room->cross);
+        memory_free(room);
+    }
+}
+
+static search_room *new_room(searcher *s) {
+    cache_shape self, cross;
+    search_room *room = memory_allocate(1, sizeof *room);
+    if (!room || tape_open(&room->tape, &s->view)) {
+        memory_free(room);
         return NULL;
     }
-    if (t) {
-        t->packed = s->packed;
+    room->tape.packed = s->packed;
+    s->translator.kind->shapes(s->translator.model, &self, &cross);
+    if (cache_open(&room->self, self.layers, self.width) || cache_open(&room->cross, cross.layers, cross.width)) {
+        free_room(room);
+        return NULL;
     }
-    return t;
+    return room;
 }
 
-static void free_tape(tape *t) {
-    tape_close(t);
-    memory_free(t);
-}
-
-tape *searcher_borrow_tape(searcher *s) {
-    tape *t = NULL;
+search_room *searcher_borrow(searcher *s) {
+    search_room *room = NULL;
     (void)pthread_mutex_lock(&s->lock);
     if (s->idle_count) {
-        t = s->idle[--s->idle_count];
+        room = s->idle[--s->idle_count];
     }
     (void)pthread_mutex_unlock(&s->lock);
-    if (!t) {
-        t = new_tape(s);
+    room = room ? room : new_room(s);
+    if (room) {
+        tape_start(&room->tape, 0, 0, 0);
     }
-    if (t) {
-        tape_start(t, 0, 0, 0);
-    }
-    return t;
+    return room;
 }
 
-void searcher_return_tape(searcher *s, tape *t) {
-    if (!t) {
+void searcher_return(searcher *s, search_room *room) {
+    if (!room) {
         return;
     }
-    tape_reset(t);
+    tape_reset(&room->tape);
+    cache_empty(&room->self);
+    cache_empty(&room->cross);
     (void)pthread_mutex_lock(&s->lock);
-    attn_status status = memory_grow(&s->idle, &s->idle_capacity, s->idle_count + 1, sizeof(tape *));
+    attn_status status = memory_grow(&s->idle, &s->idle_capacity, s->idle_count + 1, sizeof *s->idle);
     if (!status) {
-        s->idle[s->idle_count++] = t;
+        s->idle[s->idle_count++] = room;
     }
     (void)pthread_mutex_unlock(&s->lock);
     if (status) {
-        free_tape(t);
+        free_room(room);
     }
 }
 
@@ -95,7 +103,7 @@ attn_status searcher_new(const translator *from, product_type type, searcher **m
 void searcher_free(searcher *s) {
     if (s) {
         for (size_t i = 0; i < s->idle_count; i++) {
-            free_tape(s->idle[i]);
+            free_room(s->idle[i]);
         }
         memory_free(s->idle);
         packed_parameters_free(s->packed);

@@ -61,6 +61,16 @@ static void softmax_scores(float *scores, int64_t count, float scale) {
     }
 }
 
+/* Values lie anywhere: so many of them are asked for ahead of their use. */
+enum { AHEAD = 6 };
+
+/* Asks for n floats' lines. */
+static inline void prefetch(const float *p, int64_t n) {
+    for (int64_t i = 0; i < n; i += LANES) {
+        __builtin_prefetch(p + i);
+    }
+}
+
 /* `vectors` <= 8 vectors of columns from `at` on: y = sum over keys of weight times value. */
 static inline void sum_values(float *y, const float *rows, int64_t width, const int32_t *places, int64_t count,
                               const float *weights, int64_t padded, int64_t d, int64_t at, const int vectors) {
@@ -71,6 +81,9 @@ static inline void sum_values(float *y, const float *rows, int64_t width, const 
     }
     for (int64_t j = 0; j < count; j++) {
         const float *value = rows + (int64_t)places[j] * 2 * width + width + at;
+        if (j + AHEAD < count) {
+            prefetch(rows + (int64_t)places[j + AHEAD] * 2 * width + width + at, vectors * LANES);
+        }
         for (int v = 0; v < vectors; v++) {
             sums[v] += weight[v][j] * load(value + v * LANES);
         }
@@ -85,10 +98,14 @@ static void attend(float *y, const float *q, const float *rows, int64_t width, i
     const int64_t d = width / heads, padded = (count + LANES - 1) / LANES * LANES;
     for (int64_t j = 0; j < count; j += 16) {
         const float *key[16];
+        const int next = count - j - 16 < 16 ? (int)(count - j - 16) : 16;
         for (int i = 0; i < 16; i++) {
             key[i] = rows + (int64_t)places[j + i < count ? j + i : j] * 2 * width;
         }
         for (int64_t h = 0; h < heads; h++) {
+            for (int i = 0; i < next; i++) {
+                prefetch(rows + (int64_t)places[j + 16 + i] * 2 * width + h * d, d);
+            }
             store(room + h * padded + j, score_sixteen(q, key, h * d, d));
         }
     }
