@@ -10,7 +10,7 @@ COMPILERS = $(if $(filter environment command,$(origin CC)),-DCMAKE_C_COMPILER=$
             $(if $(filter environment command,$(origin CXX)),-DCMAKE_CXX_COMPILER=$(CXX))
 RUN_TESTS = ctest --output-on-failure -j2 --test-dir
 
-.PHONY: all help setup build test demo demo-clean install sanitize thread-sanitize arm64 fuzz clean
+.PHONY: all help setup build test demo demo-clean install sanitize thread-sanitize arm64 fuzz clean test-interchange
 
 all: build
 
@@ -20,6 +20,8 @@ help:
 	@echo '                    [MINUTES=10] [LANGUAGE=de|fr|zh_CN|...]'
 	@echo 'make demo-clean     forget the model that the demo trained'
 	@echo 'make test           all tests'
+	@echo 'make test-interchange  checks against transformers and CTranslate2, which it installs in a'
+	@echo '                    virtual environment under $(BUILD)/'
 	@echo 'make install        into PREFIX=$(PREFIX) [DESTDIR=...]'
 	@echo 'make sanitize       all tests under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make thread-sanitize  all tests under ThreadSanitizer (clang)'
@@ -39,6 +41,11 @@ build:
 test: setup
 	@$(MAKE) --no-print-directory build
 	$(RUN_TESTS) $(BUILD)
+
+test-interchange:
+	@scripts/setup python3-venv
+	@$(MAKE) --no-print-directory build
+	@tests/interchange/run $(BUILD)
 
 demo: setup
 	@$(MAKE) --no-print-directory build

@@ -84,6 +84,10 @@ void transformer_initialize(transformer *model, uint64_t seed) {
                                         : 0.0f;
         }
     }
+    if (model->config.pad_token_id != TOKEN_NONE) {
+        memset(parameter_values(set, model->embedding) + model->config.pad_token_id * model->embedding.columns, 0,
+               (size_t)model->embedding.columns * sizeof(float));
+    }
     parameters_update_copies(&model->parameters);
 }
 
@@ -145,10 +149,26 @@ tensor *transformer_decode(tape *t, const transformer *model, const int32_t *ids
     return x;
 }
 
+/* A row of <pad> that is 0 stays 0. */
+static void hold_padding(tape *t, const transformer *model) {
+    const parameter table = model->embedding;
+    if (model->config.pad_token_id == TOKEN_NONE) {
+        return;
+    }
+    const float *row = parameter_values(t->parameters, table) + model->config.pad_token_id * table.columns;
+    for (int64_t j = 0; j < table.columns; j++) {
+        if (row[j] != 0) {
+            return;
+        }
+    }
+    op_hold_row(t, table, model->config.pad_token_id);
+}
+
 attn_status transformer_loss(tape *t, const transformer *model, const batch *b, float smoothing, double divisor,
                              loss_result *result) {
     packing source = {b->source_offsets, (int64_t)b->sequences};
     packing target = {b->target_offsets, (int64_t)b->sequences};
+    hold_padding(t, model);
     tensor *memory = transformer_encode(t, model, b->source, source);
     tensor *x = transformer_decode(t, model, b->target_input, target, memory, source);
     return op_cross_entropy(t, x, model->embedding, model->logits_bias, b->labels, smoothing, divisor, result, NULL);

@@ -26,7 +26,9 @@ attn_status transformer_new(const model_config *config, network_purpose purpose,
 void transformer_free(transformer *model);
 
 /* Fresh weights: Glorot uniform for matrices (Glorot & Bengio 2010), normal with
- * deviation width^-0.5 for the embedding, 1 and 0 for normalisation, 0 for biases. */
+ * deviation width^-0.5 for the embedding, 1 and 0 for normalisation, 0 for biases. The row
+ * of <pad>, which starts a target, is 0, and a row that is 0 stays so in training. That is
+ * Marian's convention: CTranslate2 starts MarianMT's decoder from zeros without looking. */
 void transformer_initialize(transformer *model, uint64_t seed);
 
 /* A model folder's config and weights (not its tokenizer). */

@@ -89,3 +89,22 @@ tensor *op_embedding(tape *t, parameter table, const int32_t *ids, packing p, co
     tape_note_backward(t, embedding_backward, c);
     return y;
 }
+
+typedef struct held_row {
+    parameter table;
+    int64_t row;
+} held_row;
+
+static void hold_backward(tape *t, void *context) {
+    const held_row *c = context;
+    memset(parameter_gradients(t->parameters, c->table) + c->row * c->table.columns, 0,
+           (size_t)c->table.columns * sizeof(float));
+}
+
+void op_hold_row(tape *t, parameter table, int64_t row) {
+    held_row *c = t->status ? NULL : tape_memory(t, 1, sizeof *c);
+    if (c) {
+        *c = (held_row){table, row};
+        tape_note_backward(t, hold_backward, c);
+    }
+}

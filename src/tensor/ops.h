@@ -28,6 +28,9 @@ typedef struct packing {
 tensor *op_embedding(tape *t, parameter table, const int32_t *ids, packing p, const float *positions, float scale,
                      float dropout);
 
+/* A row of the table stays as it is: whatever is recorded after this, its gradient is 0. */
+void op_hold_row(tape *t, parameter table, int64_t row);
+
 /* values [rows, columns] as a tensor of the tape's type: what a model is given that is no
  * word. */
 tensor *op_features(tape *t, const float *values, int64_t rows, int64_t columns);

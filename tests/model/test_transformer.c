@@ -124,6 +124,26 @@ static void check_gradients(element_type type, double bound) {
     close_fixture(&f);
 }
 
+static void a_row_of_padding_that_is_zero_has_no_gradient(void **state) {
+    (void)state;
+    fixture f;
+    loss_result loss;
+    open_fixture(&f, ELEMENT_F32);
+    const parameter table = f.model->embedding;
+    const int64_t pad = f.model->config.pad_token_id, n = table.columns;
+    memset(parameter_values(&f.model->parameters, table) + pad * n, 0, (size_t)n * sizeof(float));
+    loss_and_gradients(&f, &loss);
+    const float *gradient = parameter_gradients(&f.model->parameters, table);
+    for (int64_t i = 0; i < table.rows; i++) {
+        float most = 0;
+        for (int64_t j = 0; j < n; j++) {
+            most = fmaxf(most, fabsf(gradient[i * n + j]));
+        }
+        assert_true(i == pad ? most == 0 : most > 0);
+    }
+    close_fixture(&f);
+}
+
 static void gradients_equal_pytorch(void **state) {
     (void)state;
     check_gradients(ELEMENT_F32, 1e-5);
@@ -221,6 +241,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(outputs_equal_pytorch),
         cmocka_unit_test(gradients_equal_pytorch),
+        cmocka_unit_test(a_row_of_padding_that_is_zero_has_no_gradient),
         cmocka_unit_test(bf16_gradients_are_near_pytorch),
         cmocka_unit_test(twenty_updates_of_adam_follow_pytorch),
         cmocka_unit_test(probed_weights_equal_pytorch),
