@@ -132,8 +132,8 @@ static int should_stop(void *context) {
 static int check_given(const command_usage *usage, const attn_train_options *o, const option_row *rows) {
     static const char *const SHAPE[] = {"tokenizer", "vocabulary", "join-continuation", "layers", "width", "heads",
                                         "feed-forward", "activation", "max-positions", "architecture", "cell",
-                                        "score", "hidden"};
-    static const char *const SHAPES_OWN[][5] = {{"heads", "feed-forward", "activation", "attention-dropout", NULL},
+                                        "score", "hidden", "attention"};
+    static const char *const SHAPES_OWN[][6] = {{"heads", "feed-forward", "activation", "attention", "attention-dropout", NULL},
                                                 {"cell", "score", "hidden", NULL}}; /* by architecture */
     static const struct {
         const char *option;
@@ -283,6 +283,9 @@ int command_train(int argc, char **argv) {
         option_without_default(option_int("kv-heads", &o.kv_heads, 0, 4096, "N", "llama: heads of keys and values; divides the "
                                           "heads (default: as many)")),
         option_int("block", &o.block, 1, 65536, "N", "language: tokens that are trained on together"),
+        option_string("attention", &o.attention, "KIND", "language, classify, masked: full, linear (no softmax), or window:N, where "
+                      "a token of a language model sees the last N, of the others N/2 to each side: time and memory for a "
+                      "token are then the same at any length"),
         option_string("activation", &o.activation, "NAME", "Transformer: relu, swish or gelu"),
         option_choice("cell", &cell, CELLS, "recurrent: of its layers"),
         option_choice("score", &score, SCORES, "recurrent: of its attention"),

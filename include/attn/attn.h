@@ -638,6 +638,10 @@ typedef struct attn_train_options {
     attn_family family;        /* ATTN_FAMILY_GPT2; of a language model, with the next two */
     int kv_heads;              /* 0: as many as heads; else divides them (Llama) */
     int block;                 /* 128; tokens that are trained on together, at most max_positions */
+    const char *attention;     /* "full"; of a language model and of a classifier or model of hidden
+                                * words also "linear" (Katharopoulos et al. 2020; attention_dropout
+                                * must be 0) and "window:N": a token of a language model sees the last
+                                * N tokens, itself included; one of the others N / 2 to each side */
     double dropout;            /* 0.1 */
     double attention_dropout;  /* 0 */
     const char *activation;    /* "relu"; swish, gelu */

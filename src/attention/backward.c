@@ -240,6 +240,27 @@ static void make_products(const work_plan *plan, const row_tile *tiles, int coun
     }
 }
 
+/* What a row may see moves on with the row (problem_visible), so a block of keys concerns a
+ * range of blocks of rows. From `from` on, the first of them: the blocks before see earlier
+ * keys alone. */
+static int64_t first_rows(const work_plan *plan, const work_task *task, int64_t first_key, int64_t from) {
+    for (; from + BACKWARD_ROWS < task->count; from += BACKWARD_ROWS) {
+        int64_t low, high;
+        problem_visible(plan->problem, &task->sequence, (from + BACKWARD_ROWS - 1) / plan->group, &low, &high);
+        if (high > first_key) {
+            break;
+        }
+    }
+    return from;
+}
+
+/* 1 if the rows from `from` on see later keys alone. */
+static int is_behind(const work_plan *plan, const work_task *task, int64_t end_key, int64_t from) {
+    int64_t low, high;
+    problem_visible(plan->problem, &task->sequence, from / plan->group, &low, &high);
+    return low >= end_key;
+}
+
 /* One block of rows against one block of keys. 0 if something hidden is not finite. */
 static int backward_block(const work_plan *plan, const work_task *task, const attention_arrays *a,
                           int64_t from, int rows, int64_t first_key, int keys,
@@ -379,11 +400,14 @@ static void correct_rows(const work_plan *plan, const work_task *task, const att
         const float l = saved_log_sum_exp(plan, task, a, r);
         s->factor[r] = p->sinks && l > -INFINITY ? expf(p->sinks[row_head(plan, task, r)] - l) : 0;
     }
+    int64_t reached = 0;
     for (int64_t first = 0; first < task->sequence.length; first += BLOCK_KEYS) {
         const int64_t left = task->sequence.length - first;
         const int keys = (int)(left < BLOCK_KEYS ? left : BLOCK_KEYS);
         load_keys(plan, task, a, first, keys, s);
-        for (int64_t from = 0; from < task->count; from += BACKWARD_ROWS) {
+        reached = first_rows(plan, task, first, reached);
+        for (int64_t from = reached; from < task->count && !is_behind(plan, task, first + keys, from);
+             from += BACKWARD_ROWS) {
             const int64_t rest = task->count - from;
             const int rows = (int)(rest < BACKWARD_ROWS ? rest : BACKWARD_ROWS);
             fill_rows(plan, task, a, from, rows, first, keys, s);
@@ -414,13 +438,16 @@ static int backward_blocks(const work_plan *plan, const work_task *task, const a
         correct_rows(plan, task, a, s);
     }
     memset(s->d_q, 0, (size_t)(task->count * plan->ldq) * sizeof(float));
+    int64_t reached = 0;
     for (int64_t first = 0; first < task->sequence.length; first += BLOCK_KEYS) {
         const int64_t left = task->sequence.length - first;
         const int keys = (int)(left < BLOCK_KEYS ? left : BLOCK_KEYS);
         if (!load_keys(plan, task, a, first, keys, s) && plan->hides) {
             return 0;
         }
-        for (int64_t from = 0; from < task->count; from += BACKWARD_ROWS) {
+        reached = first_rows(plan, task, first, reached);
+        for (int64_t from = reached; from < task->count && !is_behind(plan, task, first + keys, from);
+             from += BACKWARD_ROWS) {
             const int64_t rest = task->count - from;
             if (!backward_block(plan, task, a, from,
                                 (int)(rest < BACKWARD_ROWS ? rest : BACKWARD_ROWS), first, keys,

@@ -107,6 +107,11 @@ static attn_status describe_training(const attn_model *m, FILE *out) {
     return ATTN_OK;
 }
 
+static void describe_span(attention_span span, FILE *out) {
+    char text[ATTENTION_SPAN_TEXT];
+    (void)fprintf(out, "  attention             %s\n", attention_span_print(span, text));
+}
+
 /* --- architectures --------------------------------------------------------------- */
 
 static void describe_transformer(const model_config *c, FILE *out) {
@@ -147,6 +152,7 @@ static void describe_language(const attn_model *model, FILE *out) {
     (void)fprintf(out, "  layers                %d\n  width                 %d\n", c->layers, c->width);
     (void)fprintf(out, "  heads                 %d, %d of keys and values, %d wide\n", c->heads, c->kv_heads, c->head_dim);
     (void)fprintf(out, "  feed-forward          %d\n  positions             %d\n", c->hidden, c->positions);
+    describe_span(c->span, out);
 }
 
 static void describe_bert(const attn_model *model, FILE *out) {
@@ -158,6 +164,7 @@ static void describe_bert(const attn_model *model, FILE *out) {
                   c->hidden_size, c->heads);
     (void)fprintf(out, "  feed-forward          %d, %s\n  positions             %d\n", c->intermediate_size,
                   activation_name(c->hidden_act), c->max_position_embeddings);
+    describe_span(c->span, out);
     for (size_t k = 0; k < c->labels.size; k++) {
         (void)fprintf(out, "  label %-16zu%s\n", k, vocabulary_piece(&c->labels, k).bytes);
     }

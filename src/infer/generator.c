@@ -1,10 +1,10 @@
 #include "infer/generator.h"
 
-#include <attn/attention.h>
 #include <math.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "infer/kept_context.h"
 
 struct generator {
     const language_model *model;
@@ -56,57 +56,37 @@ typedef struct generation {
     const language_model *model;
     parameters view;
     tape t;
-    int64_t width;  /* of a token's keys, and of its values, in a layer */
-    int64_t room;   /* tokens that a layer's rows hold */
-    float **rows;   /* [layers] of [room, 2 width]: keys, then values */
+    kept_context *kept; /* [layers] */
     int32_t *ids;   /* [total] */
     int64_t total;
     int64_t start;  /* the window is ids[start] .. ids[total - 1] */
-    int64_t cached; /* so many of the window's first tokens are in the rows */
+    int64_t cached; /* so many of the window's first tokens are kept */
     packing window; /* while the window is read whole */
     int32_t offsets[2];
-    sampled_token *kept; /* [vocabulary] */
+    sampled_token *likely; /* [vocabulary] */
 } generation;
 
-static void store(const generation *g, int layer, const tensor *projected, int64_t count) {
-    int64_t queries = projected->columns - 2 * g->width;
-    for (int64_t r = 0; r < count; r++) {
-        memcpy(g->rows[layer] + (g->cached + r) * 2 * g->width, (const float *)tensor_row(projected, r) + queries,
-               (size_t)(2 * g->width) * sizeof(float));
-    }
+/* Their keys and values are behind the queries. */
+static void keep(generation *g, int layer, const tensor *projected) {
+    const language_config *c = &g->model->config;
+    kept_context_add(&g->kept[layer], (const float *)projected->data + (int64_t)c->heads * c->head_dim, projected->rows,
+                     projected->columns);
 }
 
 static tensor *attend_window(tape *t, void *context, const language_model *model, int layer, tensor *projected) {
     generation *g = context;
-    store(g, layer, projected, projected->rows);
+    keep(g, layer, projected);
     return language_attend_packed(t, &g->window, model, layer, projected);
 }
 
-/* One query, of the newest token, to all that are kept. */
+/* One query, of the newest token, to what is kept. */
 static tensor *attend_kept(tape *t, void *context, const language_model *model, int layer, tensor *projected) {
     generation *g = context;
-    const language_config *c = &model->config;
-    store(g, layer, projected, 1);
-    tensor *y = tape_tensor(t, 1, (int64_t)c->heads * c->head_dim);
-    if (!y) {
-        return NULL;
+    tensor *y = tape_tensor(t, 1, (int64_t)model->config.heads * model->config.head_dim);
+    keep(g, layer, projected);
+    if (y) {
+        tape_fail(t, kept_context_attend(&g->kept[layer], t, projected->data, y->data));
     }
-    attn_attention_problem problem;
-    attn_attention_defaults(&problem, c->heads, c->kv_heads, c->head_dim, c->head_dim);
-    attn_attention_batch(&problem, 1, 1, g->cached + 1);
-    problem.q.sequence = problem.q.token = projected->columns;
-    const attn_strides strides = {.sequence = 2 * g->width * g->room, .token = 2 * g->width, .head = c->head_dim};
-    attn_attention_cache kept = {.dtype = ATTN_F32, .k = g->rows[layer], .v = g->rows[layer] + g->width,
-                                 .k_strides = strides, .v_strides = strides, .page_size = 1};
-    arena_mark mark = arena_get_mark(t->memory);
-    size_t size = 0;
-    attn_status status = attn_attention_workspace(&problem, ATTN_PASS_DECODE, &size);
-    void *workspace = status ? NULL : tape_memory(t, (int64_t)size, 1);
-    if (workspace) {
-        status = attn_attention_decode(&problem, &kept, projected->data, y->data, NULL, workspace, size);
-    }
-    tape_fail(t, status);
-    arena_return_to(t->memory, mark);
     return t->status ? NULL : y;
 }
 
@@ -114,7 +94,9 @@ static tensor *attend_kept(tape *t, void *context, const language_model *model, 
 
 static tensor *read_window(generation *g) {
     int64_t count = g->total - g->start;
-    g->cached = 0;
+    for (int i = 0; i < g->model->config.layers; i++) {
+        kept_context_clear(&g->kept[i]);
+    }
     g->offsets[1] = (int32_t)count;
     g->window = (packing){g->offsets, 1};
     tensor *x = language_forward_with(&g->t, g->model, g->ids + g->start, g->window, attend_window, g), *last;
@@ -191,8 +173,8 @@ static attn_status choose(const generation *g, const generation_request *r, floa
     }
     *id = (int32_t)best;
     if (r->sampling.on) {
-        int64_t count = sampling_filter(logits, vocabulary, &r->sampling, g->kept);
-        *id = sampling_draw(g->kept, count, r->key, (int32_t)step);
+        int64_t count = sampling_filter(logits, vocabulary, &r->sampling, g->likely);
+        *id = sampling_draw(g->likely, count, r->key, (int32_t)step);
     }
     *log_probability = (double)logits[*id] - normaliser;
     return ATTN_OK;
@@ -202,15 +184,14 @@ static attn_status choose(const generation *g, const generation_request *r, floa
 
 static attn_status open_generation(const generator *from, const generation_request *r, generation *g) {
     const language_config *c = &from->model->config;
-    *g = (generation){.model = from->model, .view = from->view, .width = (int64_t)c->kv_heads * c->head_dim, .total = r->count};
-    g->room = r->count + r->max_tokens < c->positions ? r->count + r->max_tokens : c->positions;
+    *g = (generation){.model = from->model, .view = from->view, .total = r->count};
+    int64_t room = r->count + r->max_tokens < c->positions ? r->count + r->max_tokens : c->positions;
     g->ids = memory_allocate((size_t)(r->count + r->max_tokens), sizeof *g->ids);
-    g->kept = memory_allocate((size_t)c->vocab_size, sizeof *g->kept);
-    g->rows = memory_allocate((size_t)c->layers, sizeof *g->rows);
-    attn_status status = g->ids && g->kept && g->rows ? ATTN_OK : ATTN_ERROR_MEMORY;
+    g->likely = memory_allocate((size_t)c->vocab_size, sizeof *g->likely);
+    g->kept = memory_allocate((size_t)c->layers, sizeof *g->kept);
+    attn_status status = g->ids && g->likely && g->kept ? ATTN_OK : ATTN_ERROR_MEMORY;
     for (int i = 0; i < c->layers && !status; i++) {
-        g->rows[i] = memory_allocate((size_t)g->room, 2 * (size_t)g->width * sizeof **g->rows);
-        status = g->rows[i] ? ATTN_OK : ATTN_ERROR_MEMORY;
+        status = kept_context_open(&g->kept[i], c, room);
     }
     if (!status) {
         memcpy(g->ids, r->prompt, (size_t)r->count * sizeof *g->ids);
@@ -222,12 +203,12 @@ static attn_status open_generation(const generator *from, const generation_reque
 
 static void close_generation(generation *g) {
     tape_close(&g->t);
-    for (int i = 0; i < g->model->config.layers && g->rows; i++) {
-        memory_free(g->rows[i]);
+    for (int i = 0; i < g->model->config.layers && g->kept; i++) {
+        kept_context_close(&g->kept[i]);
     }
-    memory_free(g->rows);
-    memory_free(g->ids);
     memory_free(g->kept);
+    memory_free(g->ids);
+    memory_free(g->likely);
 }
 
 attn_status generator_run(const generator *from, const generation_request *r) {

@@ -32,6 +32,7 @@ static attn_status declare_attention(bert *m, multi_head_attention *a, int index
     attn_status status = ATTN_OK;
     a->heads = m->config.heads;
     a->width = width;
+    a->span = m->config.span;
     (void)snprintf(a->part, sizeof a->part, "encoder.%d.self", index);
     for (int i = 0; i < 6 && !status; i++) {
         int bias = i >= 3;
@@ -394,6 +395,7 @@ static attn_status same_shape(const char *directory, const void *model, int *sam
 
 const network_kind bert_kind = {.name = "bert",
                                 .model_type = "bert",
+                                .also = {"attn_bert"},
                                 .open = open_model,
                                 .free = free_model,
                                 .parameters = parameters_of,

@@ -10,6 +10,7 @@
 
 static const char *const ARCHITECTURES[] = {[BERT_CLASSIFY] = "BertForSequenceClassification",
                                             [BERT_MASKED] = "BertForMaskedLM"};
+static const char OWN_TYPE[] = "attn_bert";
 static const char *const ACTIVATIONS[] = {[MODEL_RELU] = "relu", [MODEL_SWISH] = "silu", [MODEL_GELU] = "gelu"};
 
 void bert_config_release(bert_config *c) {
@@ -72,7 +73,8 @@ attn_status bert_config_check(const bert_config *c, const char *where) {
         return fail(ATTN_ERROR_ARGUMENT, "%s: %d positions of width %d are too many", where, c->max_position_embeddings,
                     c->hidden_size);
     }
-    attn_status status = check_token(c, where, "pad_token_id", c->pad_token_id);
+    attn_status status = attention_span_check(c->span, c->attention_dropout, where);
+    status = status ? status : check_token(c, where, "pad_token_id", c->pad_token_id);
     status = status ? status : check_token(c, where, "cls_token_id", c->cls_token_id);
     status = status ? status : check_token(c, where, "sep_token_id", c->sep_token_id);
     status = status ? status : check_token(c, where, "unk_token_id", c->unk_token_id);
@@ -85,7 +87,7 @@ int bert_config_equal(const bert_config *a, const bert_config *b) {
                a->max_position_embeddings == b->max_position_embeddings && a->type_vocab_size == b->type_vocab_size &&
                a->hidden_act == b->hidden_act && a->layer_norm_epsilon >= b->layer_norm_epsilon &&
                a->layer_norm_epsilon <= b->layer_norm_epsilon && a->head == b->head && a->pooling == b->pooling &&
-               a->labels.size == b->labels.size;
+               attention_span_equal(a->span, b->span) && a->labels.size == b->labels.size;
     for (size_t i = 0; same && i < a->labels.size; i++) {
         text_line one = vocabulary_piece(&a->labels, i), other = vocabulary_piece(&b->labels, i);
         same = one.length == other.length && memcmp(one.bytes, other.bytes, one.length) == 0;
@@ -191,6 +193,19 @@ static attn_status read_head(const json_t *root, const char *path, bert_config *
     return c->head == BERT_CLASSIFY ? read_labels(root, path, &c->labels) : ATTN_OK;
 }
 
+/* "bert" is transformers'; "attn_bert" has what it has not. */
+static attn_status read_span(const json_t *root, const char *path, bert_config *c) {
+    const char *type = json_string_value(json_object_get(root, "model_type"));
+    const char *text = json_string_value(json_object_get(root, "attention"));
+    char where[320];
+    if (!type || strcmp(type, OWN_TYPE) != 0) {
+        return ATTN_OK;
+    }
+    (void)snprintf(where, sizeof where, "%.300s: attention", path);
+    return text ? attention_span_parse(text, where, &c->span)
+                : fail(ATTN_ERROR_FORMAT, "%s is missing; full, linear or window:N was expected", where);
+}
+
 static attn_status read_keys(const json_t *root, const char *path, bert_config *c) {
     const struct {
         const char *key;
@@ -217,6 +232,7 @@ static attn_status read_keys(const json_t *root, const char *path, bert_config *
     status = status ? status : read_double(root, path, "layer_norm_eps", 1e-12, &c->layer_norm_epsilon);
     status = status ? status : read_activation(root, path, &c->hidden_act);
     status = status ? status : read_head(root, path, c);
+    status = status ? status : read_span(root, path, c);
     return status ? status : bert_config_check(c, path);
 }
 
@@ -276,10 +292,12 @@ static int put_labels(json_t *root, const vocabulary *labels) {
 
 static json_t *to_json(const bert_config *c) {
     /* transformers must not open as its own what it would compute otherwise */
+    int own = c->span.kind != ATTENTION_FULL;
     const char *name = c->pooling == BERT_POOL_ATTENTION ? "BertModel" : ARCHITECTURES[c->head];
+    char span[ATTENTION_SPAN_TEXT];
     json_t *root = json_pack(
         "{s:[s], s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:f, s:f, s:f, s:f, s:s, s:i, s:i, s:i, s:i, s:i, s:b, s:s}",
-        "architectures", name, "model_type", "bert", "vocab_size", c->vocab_size, "hidden_size", c->hidden_size,
+        "architectures", name, "model_type", own ? OWN_TYPE : "bert", "vocab_size", c->vocab_size, "hidden_size", c->hidden_size,
         "num_hidden_layers", c->layers, "num_attention_heads", c->heads, "intermediate_size", c->intermediate_size,
         "max_position_embeddings", c->max_position_embeddings, "type_vocab_size", c->type_vocab_size, "hidden_act",
         ACTIVATIONS[c->hidden_act], "hidden_dropout_prob", c->hidden_dropout, "attention_probs_dropout_prob",
@@ -287,7 +305,8 @@ static json_t *to_json(const bert_config *c) {
         "position_embedding_type", "absolute", "pad_token_id", c->pad_token_id, "cls_token_id", c->cls_token_id,
         "sep_token_id", c->sep_token_id, "unk_token_id", c->unk_token_id, "mask_token_id", c->mask_token_id,
         "tie_word_embeddings", 1, "attn_pooling", c->pooling == BERT_POOL_ATTENTION ? "attention" : "cls");
-    if (root && c->head == BERT_CLASSIFY && put_labels(root, &c->labels)) {
+    int failed = root && own && json_object_set_new(root, "attention", json_string(attention_span_print(c->span, span)));
+    if (failed || (root && c->head == BERT_CLASSIFY && put_labels(root, &c->labels))) {
         json_decref(root);
         root = NULL;
     }

@@ -1,10 +1,12 @@
 /* config.json of a BERT folder (Devlin et al. 2019), as transformers' BertForSequence-
  * Classification and BertForMaskedLM have it. What is ours alone stands beside their keys:
- * "attn_pooling": "attention" for a pooling that they do not have. */
+ * "attn_pooling": "attention" for a pooling that they do not have; and, with the model_type
+ * attn_bert, "attention" for another reach of the layers (attention_span.h). */
 #ifndef ATTN_MODEL_BERT_CONFIG_H
 #define ATTN_MODEL_BERT_CONFIG_H
 
 #include "data/vocabulary.h"
+#include "model/attention_span.h"
 #include "model/config.h"
 
 typedef enum bert_head {
@@ -31,6 +33,7 @@ typedef struct bert_config {
     int pad_token_id, cls_token_id, sep_token_id, unk_token_id, mask_token_id; /* or TOKEN_NONE */
     bert_head head;
     bert_pooling pooling;
+    attention_span span;
     vocabulary labels;           /* id2label; empty for BERT_MASKED. Owned */
 } bert_config;
 

@@ -1,5 +1,5 @@
-/* config.json of GPT2LMHeadModel and LlamaForCausalLM, with the keys and defaults of
- * transformers' GPT2Config and LlamaConfig. */
+/* config.json of GPT2LMHeadModel, LlamaForCausalLM and MistralForCausalLM, with the keys and
+ * defaults of transformers' GPT2Config, LlamaConfig and MistralConfig. */
 #include "model/language_config.h"
 
 #include <jansson.h>
@@ -15,6 +15,27 @@ enum { MOST_VOCABULARY = 1 << 24, MOST_WIDTH = 1 << 16, MOST_LAYERS = 1024, MOST
        MOST_POSITIONS = 1 << 20, MOST_HEAD_DIM = 4096, MOST_TABLE = 1 << 28 };
 
 #define LENGTH(array) (sizeof(array) / sizeof *(array))
+
+/* By family and attention. */
+static const struct {
+    const char *name, *architecture;
+    language_family family;
+    int own; /* 1: the key "attention" says what the attention is */
+} TYPES[] = {{"gpt2", "GPT2LMHeadModel", LANGUAGE_GPT2, 0},
+             {"llama", "LlamaForCausalLM", LANGUAGE_LLAMA, 0},
+             {"mistral", "MistralForCausalLM", LANGUAGE_LLAMA, 0},
+             {"attn_gpt2", "AttnGPT2LMHeadModel", LANGUAGE_GPT2, 1},
+             {"attn_llama", "AttnLlamaForCausalLM", LANGUAGE_LLAMA, 1}};
+
+enum { TYPE_GPT2, TYPE_LLAMA, TYPE_MISTRAL, TYPE_OWN_GPT2, TYPE_OWN_LLAMA };
+
+static int type_of(const language_config *c) {
+    int gpt2 = c->family == LANGUAGE_GPT2;
+    if (c->span.kind == ATTENTION_FULL) {
+        return gpt2 ? TYPE_GPT2 : TYPE_LLAMA;
+    }
+    return gpt2 ? TYPE_OWN_GPT2 : c->span.kind == ATTENTION_WINDOW ? TYPE_MISTRAL : TYPE_OWN_LLAMA;
+}
 
 /* The first name of a value is the one that is written. */
 static const struct {
@@ -85,7 +106,8 @@ attn_status language_config_check(const language_config *c, const char *where) {
                     "([0, 1)), rope_theta %g (above 0): one is out of range", where, c->norm_epsilon, c->dropout,
                     c->attention_dropout, c->rope_theta);
     }
-    return check_tokens(c, where);
+    attn_status status = attention_span_check(c->span, c->attention_dropout, where);
+    return status ? status : check_tokens(c, where);
 }
 
 /* Within the ranges above no term passes 2^45. */
@@ -102,7 +124,7 @@ int language_config_equal(const language_config *a, const language_config *b) {
     int same = a->family == b->family && a->vocab_size == b->vocab_size && a->width == b->width && a->layers == b->layers &&
                a->heads == b->heads && a->kv_heads == b->kv_heads && a->head_dim == b->head_dim &&
                a->hidden == b->hidden && a->positions == b->positions && !a->tied == !b->tied &&
-               (float)a->norm_epsilon == (float)b->norm_epsilon;
+               attention_span_equal(a->span, b->span) && (float)a->norm_epsilon == (float)b->norm_epsilon;
     return same && (a->family == LANGUAGE_GPT2 ? a->kind == b->kind : a->rope_theta == b->rope_theta);
 }
 
@@ -214,14 +236,15 @@ static void read_rotary(reader *r, language_config *c) {
     }
 }
 
-static void read_llama(reader *r, language_config *c) {
+/* Mistral's is Llama's, with other defaults and a window, which null takes away. */
+static void read_llama(reader *r, language_config *c, int mistral) {
     c->width = read_integer(r, "hidden_size", -1);
     c->layers = read_integer(r, "num_hidden_layers", -1);
     c->heads = read_integer(r, "num_attention_heads", -1);
-    c->kv_heads = read_integer(r, "num_key_value_heads", c->heads);
+    c->kv_heads = read_integer(r, "num_key_value_heads", mistral ? 8 : c->heads);
     c->head_dim = read_integer(r, "head_dim", c->heads > 0 ? c->width / c->heads : 0);
     c->hidden = read_integer(r, "intermediate_size", -1);
-    c->positions = read_integer(r, "max_position_embeddings", 2048);
+    c->positions = read_integer(r, "max_position_embeddings", mistral ? 131072 : 2048);
     c->norm_epsilon = read_real(r, r->root, "rms_norm_eps", 1e-6);
     c->attention_dropout = read_real(r, r->root, "attention_dropout", 0);
     c->tied = read_switch(r, "tie_word_embeddings", 0);
@@ -232,6 +255,23 @@ static void read_llama(reader *r, language_config *c) {
     const char *name = json_string_value(act);
     if (act && !(name && (strcmp(name, "silu") == 0 || strcmp(name, "swish") == 0))) {
         wrong(r, "hidden_act", "silu");
+    }
+}
+
+static void read_span(reader *r, language_config *c, int type) {
+    if (type == TYPE_MISTRAL) {
+        const json_t *window = json_object_get(r->root, "sliding_window");
+        int given = !window || !json_is_null(window);
+        c->span = (attention_span){given ? ATTENTION_WINDOW : ATTENTION_FULL, given ? read_integer(r, "sliding_window", 4096) : 0};
+    } else if (TYPES[type].own) {
+        const char *text = json_string_value(value_of(r, "attention"));
+        char where[320];
+        (void)snprintf(where, sizeof where, "%.300s: attention", r->path);
+        if (!text) {
+            wrong(r, "attention", "full, linear or window:N");
+        } else if (!r->status) {
+            r->status = attention_span_parse(text, where, &c->span);
+        }
     }
 }
 
@@ -262,10 +302,15 @@ static attn_status read_config(const char *path, language_config *config) {
     }
     reader r = {path, root, ATTN_OK};
     const char *type = json_string_value(value_of(&r, "model_type"));
-    if (!type || (strcmp(type, "gpt2") != 0 && strcmp(type, "llama") != 0)) {
-        wrong(&r, "model_type", "\"gpt2\" or \"llama\"");
+    int which = 0;
+    while (type && which < (int)LENGTH(TYPES) && strcmp(type, TYPES[which].name) != 0) {
+        which++;
     }
-    c.family = type && strcmp(type, "llama") == 0 ? LANGUAGE_LLAMA : LANGUAGE_GPT2;
+    if (!type || which == (int)LENGTH(TYPES)) {
+        wrong(&r, "model_type", "\"gpt2\", \"llama\", \"mistral\", \"attn_gpt2\" or \"attn_llama\"");
+        which = 0;
+    }
+    c.family = TYPES[which].family;
     c.vocab_size = read_integer(&r, "vocab_size", -1);
     c.bos = read_token(&r, "bos_token_id");
     c.eos = read_token(&r, "eos_token_id");
@@ -273,8 +318,9 @@ static attn_status read_config(const char *path, language_config *config) {
     if (c.family == LANGUAGE_GPT2) {
         read_gpt2(&r, &c);
     } else {
-        read_llama(&r, &c);
+        read_llama(&r, &c, which == TYPE_MISTRAL);
     }
+    read_span(&r, &c, which);
     status = r.status;
     json_decref(root);
     status = status ? status : language_config_check(&c, path);
@@ -296,8 +342,7 @@ static json_t *token_or_null(int token) {
 }
 
 static json_t *gpt2_object(const language_config *c) {
-    return json_pack("{s:[s], s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:f, s:f, s:f, s:f}", "architectures",
-                     "GPT2LMHeadModel", "model_type", "gpt2", "n_embd", c->width, "n_layer", c->layers, "n_head", c->heads,
+    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:f, s:f, s:f, s:f}", "n_embd", c->width, "n_layer", c->layers, "n_head", c->heads,
                      "n_inner", c->hidden, "n_positions", c->positions, "n_ctx", c->positions, "activation_function",
                      activation_name(c->kind), "layer_norm_epsilon", c->norm_epsilon, "resid_pdrop", c->dropout,
                      "embd_pdrop", c->dropout, "attn_pdrop", c->attention_dropout);
@@ -305,8 +350,7 @@ static json_t *gpt2_object(const language_config *c) {
 
 /* rope_theta stands twice: older and newer versions of transformers look at either. */
 static json_t *llama_object(const language_config *c) {
-    return json_pack("{s:[s], s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:f, s:f, s:{s:f, s:s}, s:f, s:b, s:b}",
-                     "architectures", "LlamaForCausalLM", "model_type", "llama", "hidden_size", c->width,
+    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:f, s:f, s:{s:f, s:s}, s:f, s:b, s:b}", "hidden_size", c->width,
                      "num_hidden_layers", c->layers, "num_attention_heads", c->heads, "num_key_value_heads", c->kv_heads,
                      "head_dim", c->head_dim, "intermediate_size", c->hidden, "max_position_embeddings", c->positions,
                      "hidden_act", "silu", "rms_norm_eps", c->norm_epsilon, "rope_theta", c->rope_theta,
@@ -333,12 +377,21 @@ static attn_status write_object(const char *directory, const char *name, json_t 
     return status;
 }
 
+/* -1 if memory was short. */
+static int add_span(json_t *object, const language_config *c) {
+    char text[ATTENTION_SPAN_TEXT];
+    int type = type_of(c);
+    return type == TYPE_MISTRAL ? json_object_set_new(object, "sliding_window", json_integer(c->span.window))
+           : TYPES[type].own ? json_object_set_new(object, "attention", json_string(attention_span_print(c->span, text))) : 0;
+}
+
 static attn_status write_config(const char *directory, const language_config *c) {
     json_t *more = c->family == LANGUAGE_GPT2 ? gpt2_object(c) : llama_object(c);
-    json_t *object = json_pack("{s:s, s:i, s:b, s:o, s:o, s:o, s:b}", "dtype", "float32", "vocab_size", c->vocab_size,
+    json_t *object = json_pack("{s:[s], s:s, s:s, s:i, s:b, s:o, s:o, s:o, s:b}", "architectures", TYPES[type_of(c)].architecture,
+                               "model_type", TYPES[type_of(c)].name, "dtype", "float32", "vocab_size", c->vocab_size,
                                "tie_word_embeddings", c->tied, "bos_token_id", token_or_null(c->bos), "eos_token_id",
                                token_or_null(c->eos), "pad_token_id", token_or_null(c->pad), "use_cache", 1);
-    if (!more || !object || json_object_update(object, more)) {
+    if (!more || !object || json_object_update(object, more) || add_span(object, c)) {
         json_decref(object);
         object = NULL;
     }

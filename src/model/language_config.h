@@ -1,11 +1,13 @@
-/* The shape of a language model, and its config.json in the two families that are built:
- * GPT2LMHeadModel and LlamaForCausalLM of transformers. Reading is strict about what is
- * used; a setting that would change the computation and is not built is refused. */
+/* The shape of a language model, and its config.json in the families that are built:
+ * GPT2LMHeadModel, LlamaForCausalLM and MistralForCausalLM of transformers, the last being
+ * Llama with a window. What transformers does not have (GPT-2 with a window, linear
+ * attention) has a model_type of its own, attn_gpt2 or attn_llama, so that it is not opened
+ * there as something else; its key "attention" says which (attention_span.h). Reading is strict about what
+ * is used; a setting that would change the computation and is not built is refused. */
 #ifndef ATTN_MODEL_LANGUAGE_CONFIG_H
 #define ATTN_MODEL_LANGUAGE_CONFIG_H
 
-#include "base/error.h"
-#include "tensor/ops.h"
+#include "model/attention_span.h"
 
 typedef enum language_family {
     LANGUAGE_GPT2, /* learned positions, LayerNorm, biases, one activation (Radford et al. 2019) */
@@ -22,6 +24,7 @@ typedef struct language_config {
     int head_dim;   /* 1 .. 4096, Llama: even; GPT-2: width / heads */
     int hidden;     /* of the feed-forward, 1 .. 2^18 */
     int positions;  /* 1 .. 2^20 */
+    attention_span span;
     activation kind; /* GPT-2 */
     double norm_epsilon;
     double rope_theta; /* Llama */

@@ -1,4 +1,4 @@
-/* The language model as a network (network.h), under the two model_types that it has. */
+/* The language model as a network (network.h), in the two families that it has. */
 #include "model/language_model.h"
 
 static attn_status open_model(const char *directory, network_purpose purpose, void **model) {
@@ -63,8 +63,9 @@ static attn_status same_shape(const char *directory, const void *model, int *sam
     .initialize = initialize, .set_dropout = set_dropout, .loss = loss, .forward_flops = forward_flops,            \
     .write_config = write_config, .same_shape = same_shape
 
-const network_kind language_gpt2_kind = {.name = "language", .model_type = "gpt2", SHARED_FUNCTIONS};
-const network_kind language_llama_kind = {.name = "language", .model_type = "llama", SHARED_FUNCTIONS};
+const network_kind language_gpt2_kind = {.name = "language", .model_type = "gpt2", .also = {"attn_gpt2"}, SHARED_FUNCTIONS};
+const network_kind language_llama_kind = {.name = "language", .model_type = "llama", .also = {"mistral", "attn_llama"},
+                                           SHARED_FUNCTIONS};
 
 const network_kind *language_kind(language_family family) {
     return family == LANGUAGE_GPT2 ? &language_gpt2_kind : &language_llama_kind;

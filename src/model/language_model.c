@@ -193,7 +193,8 @@ tensor *language_attend_packed(tape *t, void *context, const language_model *mod
                                .causal = 1,
                                .dropout = (float)c->attention_dropout,
                                .part = model->layers[layer].part,
-                               .kv_heads = c->kv_heads};
+                               .kv_heads = c->kv_heads,
+                               .span = c->span};
     return op_attention(t, &inputs);
 }
 

@@ -2,7 +2,7 @@
  * those before it. Pre-norm layers,
  *   x += attention(norm(x)),  x += feed_forward(norm(x)),
  * causal, with query, key and value heads side by side in one projection. The tensors are
- * named as GPT2LMHeadModel and LlamaForCausalLM name them. */
+ * named as GPT2LMHeadModel, LlamaForCausalLM and MistralForCausalLM name them. */
 #ifndef ATTN_MODEL_LANGUAGE_MODEL_H
 #define ATTN_MODEL_LANGUAGE_MODEL_H
 

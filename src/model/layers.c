@@ -110,7 +110,7 @@ tensor *self_attention_forward(tape *t, const multi_head_attention *a, tensor *x
                                float dropout) {
     tensor *projected = project_all(t, a, x);
     attention_inputs inputs = {projected, projected, 0, a->width, 2 * a->width, a->heads, a->width / a->heads,
-                               p, p, causal, dropout, a->part, 0};
+                               p, p, causal, dropout, a->part, 0, a->span};
     return linear(t, &a->output, op_attention(t, &inputs));
 }
 
@@ -118,7 +118,7 @@ tensor *cross_attention_forward(tape *t, const multi_head_attention *a, tensor *
                                 packing memory_packing, float dropout) {
     tensor *queries = linear(t, &a->query, x), *keys_values = project_keys_values(t, a, memory);
     attention_inputs inputs = {queries, keys_values, 0, 0, a->width, a->heads, a->width / a->heads,
-                               p, memory_packing, 0, dropout, a->part, 0};
+                               p, memory_packing, 0, dropout, a->part, 0, {ATTENTION_FULL, 0}};
     return linear(t, &a->output, op_attention(t, &inputs));
 }
 

@@ -23,6 +23,7 @@ typedef struct multi_head_attention {
     linear_layer output;
     int64_t heads, width;
     char part[32]; /* "encoder.0.self": what a probe is told */
+    attention_span span; /* of self-attention */
 } multi_head_attention;
 
 typedef struct feed_forward {

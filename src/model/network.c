@@ -50,8 +50,9 @@ static attn_status find_kind(const char *directory, const network_kind **kind) {
     json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
     const char *type = json_string_value(json_object_get(root, "model_type"));
     for (size_t i = 0; type && i < sizeof KINDS / sizeof *KINDS; i++) {
-        if (strcmp(type, KINDS[i]->model_type) == 0) {
-            *kind = KINDS[i];
+        const char *const names[] = {KINDS[i]->model_type, KINDS[i]->also[0], KINDS[i]->also[1]};
+        for (int k = 0; k < 3; k++) {
+            *kind = names[k] && strcmp(type, names[k]) == 0 ? KINDS[i] : *kind;
         }
     }
     json_decref(root);

@@ -27,6 +27,7 @@ typedef struct network_limits {
 typedef struct network_kind {
     const char *name;       /* "transformer" */
     const char *model_type; /* config.json's */
+    const char *also[2];    /* further ones, or NULL */
 
     /* A model of the shape that a folder's config.json gives, all parameters zero. */
     attn_status (*open)(const char *directory, network_purpose purpose, void **model);

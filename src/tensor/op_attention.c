@@ -1,5 +1,5 @@
 /* o = softmax(scale q k^T + mask) v for packed sequences, by the attention operator
- * (attn/attention.h). Queries, keys and values are column ranges of one or two fused
+ * (attn/attention.h); the mask may be a window, and the score linear. Queries, keys and values are column ranges of one or two fused
  * projections, read in place through strides; the log-sum-exp [heads, tokens] is what
  * the way back needs. */
 #include <attn/attention.h>
@@ -23,6 +23,11 @@ static void describe(const tape *t, attention_context *c) {
     p->k.token = p->d_k.token = in->keys->columns;
     p->v.token = p->d_v_.token = in->keys->columns;
     p->causal = in->causal ? ATTN_CAUSAL_TOP_LEFT : ATTN_CAUSAL_NONE;
+    if (in->span.kind == ATTENTION_WINDOW) {
+        p->window_left = in->causal ? in->span.window - 1 : in->span.window / 2;
+        p->window_right = in->causal ? 0 : in->span.window / 2;
+    }
+    p->score = in->span.kind == ATTENTION_LINEAR ? ATTN_SCORE_LINEAR : ATTN_SCORE_SCALED_DOT;
 }
 
 static const void *column_of(const tensor *x, int64_t column) {

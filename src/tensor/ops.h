@@ -92,6 +92,19 @@ tensor *op_norm(tape *t, tensor *x, tensor *f, norm_layer layer, float dropout, 
 
 /* Which columns of which tensors hold queries, keys and values: a fused projection
  * gives all three in one tensor. */
+/* What a query is compared with, and how. */
+typedef enum attention_kind {
+    ATTENTION_FULL,   /* every token: a causal query those up to itself */
+    ATTENTION_WINDOW, /* the nearest ones (Beltagy et al. 2020, 3.1) */
+    ATTENTION_LINEAR  /* every token, without softmax (Katharopoulos et al. 2020) */
+} attention_kind;
+
+typedef struct attention_span {
+    attention_kind kind;
+    int window; /* ATTENTION_WINDOW, >= 1. Causal: so many tokens, the query's own the last of them;
+                 * else window / 2 tokens to each side of it */
+} attention_span;
+
 typedef struct attention_inputs {
     tensor *queries, *keys; /* values are in the keys' tensor */
     int64_t query_column, key_column, value_column;
@@ -101,10 +114,11 @@ typedef struct attention_inputs {
     float dropout;
     const char *part; /* for the probe */
     int64_t kv_heads; /* divides heads; 0: as many */
+    attention_span span;
 } attention_inputs;
 
 /* Scaled dot-product attention of packed sequences, heads side by side:
- * [query tokens, heads * head_dim]. */
+ * [query tokens, heads * head_dim]. ATTENTION_LINEAR takes no dropout. */
 tensor *op_attention(tape *t, const attention_inputs *inputs);
 
 /* y[s] = sum over sequence s of a[t] h[t], a = softmax of query . k[t]: a vector a

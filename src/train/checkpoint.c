@@ -53,6 +53,9 @@ static void course_facts(const trainer *t, facts *f) {
     fact(f, "course.data", "%016" PRIx64, t->data_hash);
     fact(f, "course.seed", "%" PRIu64, o->seed);
     fact(f, "course.dropout", "%.17g, attention %.17g", o->dropout, o->attention_dropout);
+    if (strcmp(o->attention, "full") != 0 && !o->init) {
+        fact(f, "course.attention", "%s", o->attention);
+    }
     fact(f, "course.batch_tokens", "%d", o->batch_tokens);
     fact(f, "course.accumulate", "%d", o->accumulate);
     if (schedule_has_end(o->schedule)) {

@@ -161,6 +161,16 @@ static int parts_of_block(const gradient_step *s, const batch *b) {
     return (int)(parts < 1 ? 1 : parts > most ? most : parts);
 }
 
+/* Blocks that have a sequence: long ones may leave some without. */
+static int blocks_in_use(const gradient_step *s, const batch *b) {
+    int each = parts_of_block(s, b), parts = s->block_count * each, used = 0;
+    for (int block = 0; block < s->block_count; block++) {
+        size_t end = block + 1 == s->block_count ? b->sequences : part_begin(b, (block + 1) * each, parts);
+        used += part_begin(b, block * each, parts) < end;
+    }
+    return used > 0 ? used : 1;
+}
+
 static void add_result(loss_result *total, const loss_result *part) {
     total->loss += part->loss;
     total->likelihood += part->likelihood;
@@ -224,7 +234,7 @@ static void sum_blocks(gradient_step *s) {
 /* Each block on a thread of its own; threads beyond the blocks work inside operations. */
 static attn_status run_blocks(gradient_step *s, const batch *b, const gradient_task *task, loss_result *results) {
     attn_status statuses[GRADIENT_BLOCKS];
-    int threads = threads_get(), workers = threads < s->block_count ? threads : s->block_count;
+    int threads = threads_get(), used = blocks_in_use(s, b), workers = threads < used ? threads : used;
     attn_status status = need_workers(s, workers);
     if (status) {
         return status;

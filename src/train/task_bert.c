@@ -152,7 +152,8 @@ attn_status bert_task_config(const trainer *t, bert_head head, bert_config *conf
         config->pooling = o->pooling == ATTN_POOLING_CLS ? BERT_POOL_CLS : BERT_POOL_ATTENTION;
         config->labels = *t->labels;
     }
-    return activation_of(o->activation, &config->hidden_act);
+    attn_status status = attention_span_parse(o->attention, "attention", &config->span);
+    return status ? status : activation_of(o->activation, &config->hidden_act);
 }
 
 attn_status bert_task_open(const trainer *t, const bert_config *config, network_purpose purpose, network *made) {

@@ -145,7 +145,8 @@ static attn_status create(const trainer *t, network_purpose purpose, network *ma
         return fail(ATTN_ERROR_ARGUMENT, "activation is %s; relu, swish or gelu was expected", o->activation);
     }
     language_model *model;
-    attn_status status = language_model_new(&c, purpose, &model);
+    attn_status status = attention_span_parse(o->attention, "attention", &c.span);
+    status = status ? status : language_model_new(&c, purpose, &model);
     if (!status) {
         *made = network_of(language_kind(c.family), model);
     }

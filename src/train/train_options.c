@@ -1,6 +1,7 @@
 /* The options of a training run: their defaults, their ranges, what excludes what. */
 #include <string.h>
 
+#include "model/attention_span.h"
 #include "train/task.h"
 
 enum { BEGINNINGS = 3 };
@@ -18,6 +19,7 @@ void attn_train_options_defaults(attn_train_options *options) {
                                     .word_dropout = 0.1,
                                     .mask_share = 0.15,
                                     .activation = "relu",
+                                    .attention = "full",
                                     .max_positions = 512,
                                     .hidden = 256,
                                     .rate = 0.002,
@@ -156,6 +158,25 @@ static attn_status check_ranges(const attn_train_options *o) {
     return ATTN_OK;
 }
 
+/* The other networks' layers have the full attention alone. */
+static attn_status check_attention(const attn_train_options *o) {
+    attention_span span;
+    attn_status status = o->attention ? attention_span_parse(o->attention, "attention", &span)
+                                      : fail(ATTN_ERROR_ARGUMENT, "no attention was named");
+    if (status || o->init || span.kind == ATTENTION_FULL) {
+        return status;
+    }
+    if (o->task != ATTN_TASK_LANGUAGE && o->task != ATTN_TASK_CLASSIFY && o->task != ATTN_TASK_MASKED) {
+        return fail(ATTN_ERROR_ARGUMENT, "attention is %s; language models, classifiers of texts and models of hidden words "
+                    "have it, full was expected here", o->attention);
+    }
+    if (span.kind == ATTENTION_LINEAR && o->attention_dropout > 0) {
+        return fail(ATTN_ERROR_ARGUMENT, "attention-dropout is %g, but linear attention makes no weights: 0 was expected",
+                    o->attention_dropout);
+    }
+    return ATTN_OK;
+}
+
 static attn_status check_agreement(const attn_train_options *o) {
     if (o->max_updates == 0 && o->max_epochs == 0 && o->max_minutes == 0) {
         return fail(ATTN_ERROR_ARGUMENT, "no end was given: set updates, epochs or minutes");
@@ -180,11 +201,15 @@ static attn_status check_agreement(const attn_train_options *o) {
         return fail(ATTN_ERROR_ARGUMENT, "watch is %s, but valid-bleu-lines is 0: nothing would be translated",
                     watch_name(o->watch));
     }
+    attn_status status = check_attention(o);
+    if (status) {
+        return status;
+    }
     if (o->average_kept && o->keep_last == 0) {
         return fail(ATTN_ERROR_ARGUMENT, "average-kept needs keep-last: how many checkpoints to average");
     }
     const task *chosen = task_of(o->task);
-    attn_status status = chosen->check ? chosen->check(o) : ATTN_OK;
+    status = chosen->check ? chosen->check(o) : ATTN_OK;
     if (status) {
         return status;
     }

@@ -1,4 +1,4 @@
-/* The language models of both families against what transformers computed with the same
+/* The language models of both families, and Llama with a window (Mistral), against what transformers computed with the same
  * weights (tests/vectors/make_language.py): logits, loss and every parameter's gradient; and
  * their folders written and read again. */
 #include <math.h>
@@ -14,7 +14,8 @@
 #include "temporary.h"
 
 static char directory[256];
-static const char *const FOLDERS[] = {TEST_VECTORS "/gpt2_tiny", TEST_VECTORS "/llama_tiny"};
+static const char *const FOLDERS[] = {TEST_VECTORS "/gpt2_tiny", TEST_VECTORS "/llama_tiny", TEST_VECTORS "/mistral_tiny"};
+enum { MISTRAL = 2, FOLDER_COUNT };
 
 typedef struct fixture {
     network network;
@@ -39,7 +40,7 @@ static void open_fixture(fixture *f, int family, element_type type) {
     if (network_load(FOLDERS[family], (network_purpose){1, type}, &f->network)) {
         fail_msg("%s", attn_last_error());
     }
-    assert_ptr_equal(f->network.kind, language_kind((language_family)family));
+    assert_ptr_equal(f->network.kind, language_kind(family == LANGUAGE_GPT2 ? LANGUAGE_GPT2 : LANGUAGE_LLAMA));
     f->model = f->network.model;
     f->network.kind->set_dropout(f->model, 0, 0);
     assert_int_equal(tape_open(&f->tape, f->network.parameters), ATTN_OK);
@@ -69,7 +70,7 @@ static void assert_close(const char *name, const float *found, const float *expe
 
 static void logits_equal_transformers(void **state) {
     (void)state;
-    for (int family = 0; family < 2; family++) {
+    for (int family = 0; family < FOLDER_COUNT; family++) {
         fixture f;
         open_fixture(&f, family, ELEMENT_F32);
         tape_start(&f.tape, 0, 1, 1);
@@ -126,6 +127,7 @@ static void gradients_equal_transformers(void **state) {
     (void)state;
     check_gradients(LANGUAGE_GPT2, ELEMENT_F32, 2e-5);
     check_gradients(LANGUAGE_LLAMA, ELEMENT_F32, 2e-5);
+    check_gradients(MISTRAL, ELEMENT_F32, 2e-5);
 }
 
 static void bf16_gradients_are_near(void **state) {
@@ -133,12 +135,13 @@ static void bf16_gradients_are_near(void **state) {
     if (network_best_type() == ELEMENT_BF16) {
         check_gradients(LANGUAGE_GPT2, ELEMENT_BF16, 0.2);
         check_gradients(LANGUAGE_LLAMA, ELEMENT_BF16, 0.2);
+        check_gradients(MISTRAL, ELEMENT_BF16, 0.2);
     }
 }
 
 static void a_written_folder_reads_as_it_was(void **state) {
     (void)state;
-    for (int family = 0; family < 2; family++) {
+    for (int family = 0; family < FOLDER_COUNT; family++) {
         fixture f;
         network again;
         int same = 0;

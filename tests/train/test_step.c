@@ -48,9 +48,12 @@ static transformer *make_model(element_type type) {
     return model;
 }
 
-static void check_threads(element_type type, int blocks) {
+static void check_threads(element_type type, int blocks, size_t sequences) {
     static text words;
     batch b = make_batch(&words);
+    b.sequences = sequences;
+    b.tokens_source = (size_t)b.source_offsets[sequences];
+    b.tokens_target = (size_t)b.target_offsets[sequences];
     transformer *model = make_model(type);
     network n = network_of(&transformer_kind, model);
     gradient_step *step;
@@ -83,9 +86,12 @@ static void threads_do_not_change_the_gradient(void **state) {
     (void)state;
     printf("seed %llu\n", (unsigned long long)SEED);
     for (int blocks = 1; blocks <= GRADIENT_BLOCKS; blocks += blocks) {
-        check_threads(ELEMENT_F32, blocks);
+        check_threads(ELEMENT_F32, blocks, SEQUENCES);
+        check_threads(ELEMENT_F32, blocks, 1); /* most blocks have none: the threads share the one */
+        check_threads(ELEMENT_F32, blocks, 2);
         if (network_best_type() == ELEMENT_BF16) {
-            check_threads(ELEMENT_BF16, blocks);
+            check_threads(ELEMENT_BF16, blocks, SEQUENCES);
+            check_threads(ELEMENT_BF16, blocks, 1);
         }
     }
 }

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Tiny random GPT2LMHeadModel and LlamaForCausalLM, made by transformers, and what they compute.
+"""Tiny random GPT2LMHeadModel, LlamaForCausalLM and MistralForCausalLM, made by transformers, and
+what they compute.
 
     python3 tests/vectors/make_language.py [tests/vectors]
 
 Needs torch, transformers and safetensors (the committed files: 2.15, 5.23, 0.8). Writes
-the model folders gpt2_tiny, llama_tiny (grouped heads, untied output) and in each
-expected.safetensors, three texts packed one behind the other, text s in rows
+the model folders gpt2_tiny, llama_tiny (grouped heads, untied output), mistral_tiny (each token
+sees itself and the two before it) and in each expected.safetensors, three texts packed one behind the other, text s in rows
 offsets[s] .. offsets[s + 1] - 1:
 
     ids [T], labels [T], offsets [4]   I32
@@ -23,7 +24,7 @@ import sys
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 torch.set_num_threads(1)  # small matrices
 VOCABULARY, PROMPT, NEW = 41, 5, 20
@@ -37,11 +38,12 @@ def make(kind):
             vocab_size=VOCABULARY, n_embd=16, n_layer=2, n_head=2, n_inner=24, n_positions=32, bos_token_id=0,
             eos_token_id=0, attn_implementation="eager"))
     else:
-        model = LlamaForCausalLM(LlamaConfig(
-            vocab_size=VOCABULARY, hidden_size=16, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-            intermediate_size=24, max_position_embeddings=32, rms_norm_eps=1e-6, rope_parameters={
-                "rope_theta": 500.0, "rope_type": "default"}, bos_token_id=0, eos_token_id=0,
-            tie_word_embeddings=False, attn_implementation="eager"))
+        shape = dict(vocab_size=VOCABULARY, hidden_size=16, num_hidden_layers=2, num_attention_heads=4,
+                     num_key_value_heads=2, intermediate_size=24, max_position_embeddings=32, rms_norm_eps=1e-6,
+                     rope_parameters={"rope_theta": 500.0, "rope_type": "default"}, bos_token_id=0, eos_token_id=0,
+                     tie_word_embeddings=False, attn_implementation="eager")
+        model = (LlamaForCausalLM(LlamaConfig(**shape)) if kind == "llama"
+                 else MistralForCausalLM(MistralConfig(sliding_window=3, **shape)))
     with torch.no_grad():  # no parameter may be 0 or 1, or its use would not be tested
         for name, parameter in sorted(model.named_parameters()):
             noise = torch.randn_like(parameter)
@@ -68,7 +70,7 @@ def greedy(model):
 
 
 def main(folder):
-    for kind in ("gpt2", "llama"):
+    for kind in ("gpt2", "llama", "mistral"):
         model = make(kind)
         path = os.path.join(folder, kind + "_tiny")
         model.save_pretrained(path)
