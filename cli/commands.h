@@ -9,6 +9,7 @@ int command_average(int argc, char **argv);
 int command_quantize(int argc, char **argv);
 int command_translate(int argc, char **argv);
 int command_classify(int argc, char **argv);
+int command_transcribe(int argc, char **argv);
 int command_generate(int argc, char **argv);
 int command_evaluate(int argc, char **argv);
 int command_score(int argc, char **argv);

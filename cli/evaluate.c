@@ -12,7 +12,8 @@ static const command_usage USAGE = {
     "classifier: loss, accuracy, each label's precision, recall and F1, and the confusion, on\n"
     "--corpus: a TSV of label and text; of pictures a folder with a folder for each class, or\n"
     "--images and --labels; of sounds a TSV of file and label. Of a\n"
-    "language model: loss, perplexity, token accuracy, and bits a byte of a plain text.",
+    "model of speech: word errors, on a TSV of file and text. Of a language model: loss,\n"
+    "perplexity, token accuracy, and bits a byte of a plain text.",
     "Pairs with an empty side are left out. Loss is the cross-entropy in nats a target token."};
 
 static void print_warning(void *context, size_t line, const char *sentence) {
@@ -82,6 +83,16 @@ static int evaluate_text(const attn_model *model, const char *path, int block) {
     }
     (void)printf("bytes %zu\ntokens %zu\nloss %.4f\nperplexity %.3f\ntoken accuracy %.4f\nbits per byte %.4f\n", e.bytes,
                  e.tokens, e.loss, exp(e.loss), e.token_accuracy, e.bits_per_byte);
+    return fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
+}
+
+static int evaluate_speech(const attn_model *model, const char *path, const attn_translate_options *o) {
+    attn_speech_evaluation e;
+    if (attn_evaluate_speech(model, path, o, &e)) {
+        return command_failed(&USAGE);
+    }
+    (void)printf("sounds %zu\nwords %zu\nword errors %zu\nword error rate %.4f\nexact %.4f\n", e.sounds, e.words, e.word_errors,
+                 e.word_error_rate, e.exact);
     return fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
 }
 
@@ -158,9 +169,10 @@ int command_evaluate(int argc, char **argv) {
     if (attn_model_load_as(folder, (attn_compute)compute, &model)) {
         return command_failed(&USAGE);
     }
-    if (attn_model_labels(model) > 0 || attn_model_generates(model)) {
+    if (attn_model_labels(model) > 0 || attn_model_generates(model) || attn_model_transcribes(model)) {
         const char *expected = check_set(model, &files);
         int result = expected                        ? usage_error(&USAGE, "%s was expected", expected)
+                     : attn_model_transcribes(model) ? evaluate_speech(model, files.corpus, &o.translate)
                      : attn_model_labels(model) > 0 ? evaluate_classes(model, &files)
                                                      : evaluate_text(model, files.corpus, block);
         attn_model_free(model);

@@ -75,7 +75,7 @@ static int explain_text(const explain_settings *s, const char *text) {
     if (attn_model_load(s->model, &model)) {
         return command_failed(&USAGE);
     }
-    if (attn_model_input(model) != ATTN_INPUT_TEXT) {
+    if (attn_model_input(model) != ATTN_INPUT_TEXT && !attn_model_transcribes(model)) {
         int result = explain_signal(s, model, text);
         attn_model_free(model);
         return result;
@@ -89,7 +89,8 @@ static int explain_text(const explain_settings *s, const char *text) {
         attn_model_free(model);
         return usage_error(&USAGE, "--%s is for a model of %s", s->png ? "png" : "label", s->png ? "pictures or sounds" : "labels");
     }
-    attn_status status = attn_explain(model, text, s->target, &s->options, &e);
+    attn_status status = attn_model_transcribes(model) ? attn_explain_speech(model, text, s->target, &s->options, &e)
+                                                       : attn_explain(model, text, s->target, &s->options, &e);
     status = status ? status : show(e, s);
     if (!status && s->html) {
         status = attn_explanation_write_html(e, s->html);

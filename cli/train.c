@@ -262,6 +262,7 @@ int command_train(int argc, char **argv) {
         option_int("sample-rate", &o.signal.sample_rate, 1000, 192000, "HZ", "of sounds; others are converted"),
         option_int("mel-bins", &o.signal.mel_bins, 1, 256, "N", "numbers in a frame of sound"),
         option_int("max-frames", &o.signal.max_frames, 4, 1 << 20, "N", "frames, of 10 ms, of the longest sound; longer ones are cut"),
+        option_flag("text", &o.signal.text, "speech: the TSV's second column is no label but what is said: learn to write it down"),
         option_int("mask-frames", &o.signal.mask_frames, 0, 1 << 20, "N", "hide up to so many frames in a row of training sounds, twice"),
         option_int("mask-bins", &o.signal.mask_bins, 0, 256, "N", "and up to so many neighbouring bins"),
         option_heading("Model"),

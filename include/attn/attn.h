@@ -360,6 +360,27 @@ typedef struct attn_text_evaluation {
 ATTN_PUBLIC attn_status attn_evaluate_text(const attn_model *model, const char *path, int block,
                                            attn_text_evaluation *evaluation);
 
+/* --- speech --------------------------------------------------------------------- */
+
+/* 1: a model of attn train --task speech --text, which writes down what it hears. */
+ATTN_PUBLIC int attn_model_transcribes(const attn_model *model);
+
+/* Writes down what is said in sounds (WAV, FLAC, OGG at any rate). All of the options' search;
+ * alignment and replace_unknown are refused. Read the result as a translation's. A sound longer
+ * than the model reads is cut, and warn told. */
+ATTN_PUBLIC attn_status attn_transcribe(const attn_model *model, const char *const *paths, size_t count,
+                                        const attn_translate_options *options, attn_translation **transcription);
+
+typedef struct attn_speech_evaluation {
+    size_t sounds, words, word_errors; /* errors: words inserted, left out or replaced */
+    double word_error_rate;            /* word_errors / words */
+    double exact;                      /* share of sounds without an error */
+} attn_speech_evaluation;
+
+/* On a TSV of sound file and text; a file that is not absolute is looked for beside it. */
+ATTN_PUBLIC attn_status attn_evaluate_speech(const attn_model *model, const char *path, const attn_translate_options *options,
+                                             attn_speech_evaluation *evaluation);
+
 /* --- explaining ---------------------------------------------------------------- */
 
 typedef struct attn_explanation attn_explanation;
@@ -369,6 +390,11 @@ typedef struct attn_explanation attn_explanation;
 ATTN_PUBLIC attn_status attn_explain(const attn_model *model, const char *text, const char *target,
                                      const attn_translate_options *options, attn_explanation **explanation);
 ATTN_PUBLIC void attn_explanation_free(attn_explanation *explanation); /* NULL is allowed */
+
+/* The same of a sound: its source tokens are places in time, named by the second at which they
+ * begin. */
+ATTN_PUBLIC attn_status attn_explain_speech(const attn_model *model, const char *path, const char *target,
+                                            const attn_translate_options *options, attn_explanation **explanation);
 
 typedef enum attn_attention_kind {
     ATTN_ENCODER_SELF = 0,
@@ -500,7 +526,8 @@ typedef enum attn_task {
     ATTN_TASK_MASKED = 2,    /* from plain text, a line each: guesses hidden words (Devlin et al.
                               * 2019, 3.1); a classifier may begin with it (init) */
     ATTN_TASK_IMAGE = 3,     /* from labelled pictures: their class (attn_classify_files) */
-    ATTN_TASK_SPEECH = 4,    /* from labelled sounds: their class (attn_classify_files) */
+    ATTN_TASK_SPEECH = 4,    /* from sounds: their class (attn_classify_files), or with signal.text what
+                              * is said in them (attn_transcribe) */
     ATTN_TASK_LANGUAGE = 5,  /* from one plain text: each token from those before it (attn_generate) */
     ATTN_TASK_LAST = ATTN_TASK_LANGUAGE
 } attn_task;
@@ -594,6 +621,8 @@ typedef struct attn_signal_options {
     int sample_rate;           /* 16000; Hz, sounds of another rate are converted; 1000 .. 192000 */
     int mel_bins;              /* 40; 1 .. 256; frames are of 25 ms, one each 10 ms */
     int max_frames;            /* 1000; longer sounds are cut, 4 .. 2^20 */
+    int text;                  /* 0: a sound's label is learned; 1: speech, whose text is written down
+                                * token by token (attn_transcribe) */
     int mask_frames, mask_bins; /* 0; training sounds have up to so many frames, or bins, hidden in a
                                  * row, twice each (Park et al. 2019) */
 } attn_signal_options;

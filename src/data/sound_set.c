@@ -136,7 +136,7 @@ attn_status sound_set_read(const char *tsv, const log_mel_options *options, size
 
 attn_status sound_set_split(sound_set *from, const unsigned char *held, sound_set *to) {
     size_t bins = (size_t)from->bins, kept = 0, capacity = 0, count = from->count;
-    *to = (sound_set){.bins = from->bins};
+    *to = (sound_set){.bins = from->bins, .stack = from->stack};
     to->offsets = memory_allocate(count + 1, sizeof *to->offsets);
     to->labels = memory_allocate(count, sizeof *to->labels); /* both go on pointing into from's storage */
     to->files = memory_allocate(count, sizeof *to->files);
@@ -187,15 +187,22 @@ static void hide(const sound_masks *masks, int bins, int frames, uint64_t key, f
     }
 }
 
+size_t sound_rows(size_t frames, int stack) {
+    size_t each = stack > 1 ? (size_t)stack : 1;
+    return (frames + each - 1) / each;
+}
+
 static void read_sound(const void *context, size_t i, uint64_t draw, float *out) {
     const sound_set *set = context;
     size_t begin = set->offsets[i], frames = set->offsets[i + 1] - begin, bins = (size_t)set->bins;
+    size_t each = set->stack > 1 ? (size_t)set->stack : 1, room = sound_rows(frames, set->stack) * each;
     memcpy(out, set->frames + begin * bins, frames * bins * sizeof *out);
+    memset(out + frames * bins, 0, (room - frames) * bins * sizeof *out);
     if (draw) {
         hide(&set->masks, set->bins, (int)frames, draw, out);
     }
 }
 
 feature_source sound_set_features(const sound_set *set) {
-    return (feature_source){(size_t)set->bins, read_sound, set};
+    return (feature_source){(size_t)set->bins * (size_t)(set->stack > 1 ? set->stack : 1), read_sound, set};
 }

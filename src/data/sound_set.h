@@ -15,6 +15,7 @@ typedef struct sound_masks {
 
 typedef struct sound_set {
     int bins;
+    int stack;           /* frames that make one row of the features; 0 counts as 1 */
     sound_masks masks;
     size_t count;
     float *frames;       /* [offsets[count], bins] */
@@ -35,6 +36,9 @@ attn_status sound_frames(const char *path, const log_mel_options *options, size_
 
 /* Moves the sounds whose `held` is 1 to `to`, the others keep their order. */
 attn_status sound_set_split(sound_set *from, const unsigned char *held, sound_set *to);
+
+/* Rows that so many frames make; the last one is filled up with zeros, the mean. */
+size_t sound_rows(size_t frames, int stack);
 
 feature_source sound_set_features(const sound_set *set);
 void sound_set_release(sound_set *set);

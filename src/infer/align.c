@@ -68,7 +68,7 @@ static attn_status run_batch(alignment_batch *b) {
         }
         packing from = {source_offsets, (int64_t)b->count}, to = {target_offsets, (int64_t)b->count};
         t->probe = (attention_probe){take_weights, b};
-        (void)b->model->translator.kind->decode(t, b->model->translator.model, source, from, target, to);
+        (void)b->model->translator.kind->decode(t, b->model->translator.model, (source_rows){source, NULL}, from, target, to);
         t->probe = (attention_probe){0};
         status = t->status;
     }

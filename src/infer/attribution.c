@@ -105,7 +105,7 @@ static reading read_translated(passes *p, packing text, size_t answer) {
     *row = (int32_t)answer;
     offsets[0] = 0;
     offsets[1] = (int32_t)p->target.count;
-    tensor *x = m->kind->decode(&p->t, &p->still, p->ids.ids, text, p->inputs, (packing){offsets, 1});
+    tensor *x = m->kind->decode(&p->t, &p->still, (source_rows){p->ids.ids, NULL}, text, p->inputs, (packing){offsets, 1});
     return (reading){x ? op_select_rows(&p->t, x, row, 1) : NULL, m->embedding, m->logits_bias};
 }
 

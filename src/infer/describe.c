@@ -176,6 +176,10 @@ static void describe_signal(const attn_model *model, FILE *out) {
     (void)fprintf(out, "  layers                %d\n  width                 %d\n  heads                 %d\n", c->num_hidden_layers,
                   c->hidden_size, c->num_attention_heads);
     (void)fprintf(out, "  feed-forward          %d\n", c->intermediate_size);
+    if (c->kind == SIGNAL_SPEECH) {
+        (void)fprintf(out, "  decoder layers        %d, post-norm\n  positions             %d\n", c->decoder_layers,
+                      c->max_target_positions);
+    }
     if (c->kind == SIGNAL_PICTURE) {
         (void)fprintf(out, "  pictures              %d x %d, %s, patches of %d x %d\n", c->image_size, c->image_size,
                       c->num_channels == 3 ? "colour" : "grey", c->patch_size, c->patch_size);
@@ -206,7 +210,7 @@ attn_status attn_model_describe(const attn_model *model, FILE *out) {
     }
     char a[32];
     (void)fprintf(out, "%s\n\narchitecture\n", model->directory);
-    if (model->translator.kind) {
+    if (model->translator.kind && !model->translator.feature_width) {
         describe_translator(model, out);
     } else {
         if (model->generator) {

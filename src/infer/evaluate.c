@@ -117,7 +117,8 @@ attn_status attn_evaluate(const attn_model *model, const char *source, const cha
     if ((int)options->tokenizer < ATTN_BLEU_13A || options->tokenizer > ATTN_BLEU_ZH) {
         return fail(ATTN_ERROR_ARGUMENT, "the BLEU tokenizer is %d, 0 to 2 was expected", (int)options->tokenizer);
     }
-    attn_status status = prepare_search(&options->translate, &searching);
+    attn_status status = model_check_searcher(model);
+    status = status ? status : prepare_search(&options->translate, &searching);
     if (status) {
         return status;
     }

@@ -65,7 +65,8 @@ attn_status token_list_fill(token_list *list, const tokenizer *t, const int32_t 
     return list->texts ? ATTN_OK : ATTN_ERROR_MEMORY;
 }
 
-attn_status explanation_target(const attn_model *model, const id_buffer *source, const char *target,
+/* The target's ids with </s>: those of the given text, or the best translation's. */
+static attn_status find_target(const attn_model *model, const explained_source *read, const char *target,
                                const search_options *options, id_buffer *ids) {
     int32_t eos = model->translator.config->eos_token_id;
     if (target) {
@@ -73,9 +74,11 @@ attn_status explanation_target(const attn_model *model, const id_buffer *source,
         attn_status status = encode_text(model->tokenizer, TOKENIZER_TARGET, positions, target, ids, NULL);
         return status ? status : ids->count ? ATTN_OK : fail(ATTN_ERROR_ARGUMENT, "the given translation is blank");
     }
-    const size_t offsets[] = {0, source->count};
+    const size_t offsets[] = {0, read->ids.count};
+    search_options with = *options;
     hypothesis_list list = {0};
-    attn_status status = search(model->searcher, source->ids, offsets, 1, options, &list);
+    with.features = read->features;
+    attn_status status = search(model->searcher, read->ids.ids, offsets, 1, &with, &list);
     if (!status) {
         const hypothesis *best = &list.items[0];
         status = memory_grow(&ids->ids, &ids->capacity, (size_t)best->count + 1, sizeof *ids->ids);
@@ -89,20 +92,27 @@ attn_status explanation_target(const attn_model *model, const id_buffer *source,
     return status;
 }
 
+attn_status explanation_target(const attn_model *model, const id_buffer *source, const char *target,
+                               const search_options *options, id_buffer *ids) {
+    const explained_source read = {.ids = *source};
+    return find_target(model, &read, target, options, ids);
+}
+
 /* One pass over the pair with the probe on. */
-static attn_status collect(const attn_model *model, const id_buffer *source, const id_buffer *target,
+static attn_status collect(const attn_model *model, const explained_source *read, const id_buffer *target,
                            attn_explanation *e) {
     search_room *room = searcher_borrow(model->searcher);
     tape *t = room ? &room->tape : NULL;
     int32_t *inputs = memory_allocate_raw(target->count, sizeof *inputs);
     attn_status status = t && inputs ? ATTN_OK : ATTN_ERROR_MEMORY;
     if (!status) {
-        const int32_t source_offsets[] = {0, (int32_t)source->count}, target_offsets[] = {0, (int32_t)target->count};
+        const int32_t source_offsets[] = {0, (int32_t)read->ids.count}, target_offsets[] = {0, (int32_t)target->count};
         packing from = {source_offsets, 1}, to = {target_offsets, 1};
         inputs[0] = model->translator.config->decoder_start_token_id;
         memcpy(inputs + 1, target->ids, (target->count - 1) * sizeof *inputs);
         t->probe = (attention_probe){take_weights, e};
-        (void)model->translator.kind->decode(t, model->translator.model, source->ids, from, inputs, to);
+        (void)model->translator.kind->decode(t, model->translator.model, (source_rows){read->ids.ids, read->features},
+                                              from, inputs, to);
         t->probe = (attention_probe){0};
         status = t->status;
     }
@@ -111,10 +121,38 @@ static attn_status collect(const attn_model *model, const id_buffer *source, con
     return status;
 }
 
+attn_status explain_source(const attn_model *model, explained_source *read, const char *target,
+                           const attn_translate_options *options, attn_explanation **explanation) {
+    prepared_search searching;
+    attn_status status = prepare_search(options, &searching);
+    attn_explanation *e = status ? NULL : memory_allocate(1, sizeof *e);
+    if (!e) {
+        return status ? status : ATTN_ERROR_MEMORY;
+    }
+    model->translator.kind->attention_layers(model->translator.model, e->layers);
+    for (int kind = 0; kind < ATTENTION_KINDS && !status; kind++) {
+        e->weights[kind] = memory_allocate((size_t)e->layers[kind], sizeof *e->weights[kind]);
+        status = e->weights[kind] ? ATTN_OK : ATTN_ERROR_MEMORY;
+    }
+    id_buffer ids = {0};
+    status = status ? status : find_target(model, read, target, &searching.options, &ids);
+    status = status ? status : collect(model, read, &ids, e);
+    status = status ? status : token_list_fill(&e->target, model->tokenizer, ids.ids, ids.count);
+    status = status ? status : tokenizer_decode(model->tokenizer, ids.ids, ids.count, &e->text);
+    id_buffer_release(&ids);
+    if (status) {
+        attn_explanation_free(e);
+        return status;
+    }
+    e->source = read->tokens;
+    read->tokens = (token_list){0};
+    *explanation = e;
+    return ATTN_OK;
+}
+
 attn_status attn_explain(const attn_model *model, const char *text, const char *target,
                          const attn_translate_options *options, attn_explanation **explanation) {
     attn_translate_options standard;
-    prepared_search searching;
     char changed[CHANGE_ROOM];
     if (!model || !text || !explanation) {
         return fail(ATTN_ERROR_ARGUMENT, "a model, a text and a place for the explanation were expected");
@@ -123,43 +161,23 @@ attn_status attn_explain(const attn_model *model, const char *text, const char *
     attn_translate_options_defaults(&standard);
     options = options ? options : &standard;
     attn_status status = model_check_searcher(model);
-    status = status ? status : prepare_search(options, &searching);
     if (status) {
         return status;
     }
-    attn_explanation *e = memory_allocate(1, sizeof *e);
-    if (!e) {
-        return ATTN_ERROR_MEMORY;
-    }
-    const model_config *config = model->translator.config;
-    model->translator.kind->attention_layers(model->translator.model, e->layers);
-    for (int kind = 0; kind < ATTENTION_KINDS && !status; kind++) {
-        e->weights[kind] = memory_allocate((size_t)e->layers[kind], sizeof *e->weights[kind]);
-        status = e->weights[kind] ? ATTN_OK : ATTN_ERROR_MEMORY;
-    }
-    id_buffer source = {0}, ids = {0};
-    status = status ? status
-                    : encode_text(model->tokenizer, TOKENIZER_SOURCE, (size_t)config->max_position_embeddings, text,
-                                  &source, changed);
-    if (!status && source.count == 0) {
+    explained_source read = {0};
+    size_t positions = (size_t)model->translator.config->max_position_embeddings;
+    status = encode_text(model->tokenizer, TOKENIZER_SOURCE, positions, text, &read.ids, changed);
+    if (!status && read.ids.count == 0) {
         status = fail(ATTN_ERROR_ARGUMENT, "the text is blank: there is nothing to look at");
     }
     if (!status && changed[0] && options->warn) {
         options->warn(options->context, 1, changed);
     }
-    status = status ? status : explanation_target(model, &source, target, &searching.options, &ids);
-    status = status ? status : collect(model, &source, &ids, e);
-    status = status ? status : token_list_fill(&e->source, model->tokenizer, source.ids, source.count);
-    status = status ? status : token_list_fill(&e->target, model->tokenizer, ids.ids, ids.count);
-    status = status ? status : tokenizer_decode(model->tokenizer, ids.ids, ids.count, &e->text);
-    id_buffer_release(&source);
-    id_buffer_release(&ids);
-    if (status) {
-        attn_explanation_free(e);
-        return status;
-    }
-    *explanation = e;
-    return ATTN_OK;
+    status = status ? status : token_list_fill(&read.tokens, model->tokenizer, read.ids.ids, read.ids.count);
+    status = status ? status : explain_source(model, &read, target, options, explanation);
+    id_buffer_release(&read.ids);
+    token_list_release(&read.tokens);
+    return status;
 }
 
 void token_list_release(token_list *list) {

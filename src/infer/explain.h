@@ -26,6 +26,18 @@ struct attn_explanation {
     layer_weights *weights[ATTENTION_KINDS]; /* [layers] */
 };
 
+/* What was read, for explain_source: ids with </s>, or rows of numbers and zeros as ids. */
+typedef struct explained_source {
+    id_buffer ids;
+    const float *features; /* or NULL */
+    token_list tokens;     /* their names; taken over by the explanation */
+} explained_source;
+
+/* Searches (or reads `target`) and collects the weights. */
+attn_status explain_source(const attn_model *model, explained_source *source, const char *target,
+                           const attn_translate_options *options, attn_explanation **explanation);
+void token_list_release(token_list *list);
+
 /* The labels of a kind's queries (0) or keys (1): `i`-th; the start token for i = 0 of
  * the decoder's self-attention keys. */
 const char *explanation_label(const attn_explanation *e, attn_attention_kind kind, int keys, int64_t i);

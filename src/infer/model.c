@@ -122,6 +122,9 @@ attn_status attn_model_load_memory(const attn_file *files, size_t count, attn_mo
 }
 
 attn_status model_check_searcher(const attn_model *model) {
+    if (model->translator.feature_width) {
+        return fail(ATTN_ERROR_UNSUPPORTED, "%s reads sounds, not text: attn transcribe writes down what they say", model->directory);
+    }
     return model->searcher ? ATTN_OK
                            : fail(ATTN_ERROR_UNSUPPORTED, "%s holds a model that does not translate (its architecture is %s)",
                                   model->directory, model->network.kind->name);

@@ -42,10 +42,10 @@ static attn_status pack(packed_parameters *packed, product_type type, const para
     return status;
 }
 
-static attn_status encode(tape *t, const void *model, const int32_t *ids, packing p, const int32_t *places, cache *cross) {
+static attn_status encode(tape *t, const void *model, source_rows source, packing p, const int32_t *places, cache *cross) {
     const recurrent *m = model;
     int64_t n = m->decoder.hidden;
-    tensor *memory = recurrent_encode(t, m, ids, p), *keys = recurrent_keys(t, m, memory);
+    tensor *memory = recurrent_encode(t, m, source.ids, p), *keys = recurrent_keys(t, m, memory);
     for (int64_t i = 0; keys && i < memory->rows; i++) {
         float *row = cache_row(cross, 0, places[i]);
         memcpy(row, tensor_row(keys, i), (size_t)n * sizeof *row);
@@ -170,8 +170,8 @@ static tensor *step(tape *t, const void *model, const step_input *in, cache *sel
     return t->status ? NULL : result;
 }
 
-static tensor *decode(tape *t, const void *model, const int32_t *source, packing from, const int32_t *inputs, packing to) {
-    return recurrent_decode(t, model, inputs, to, recurrent_encode(t, model, source, from), from);
+static tensor *decode(tape *t, const void *model, source_rows source, packing from, const int32_t *inputs, packing to) {
+    return recurrent_decode(t, model, inputs, to, recurrent_encode(t, model, source.ids, from), from);
 }
 
 static void attention_layers(const void *model, int layers[3]) {

@@ -155,11 +155,16 @@ static attn_status admit(worker *w) {
         tokens += length_of(q, q->order[first + i]);
     }
     int32_t *ids = tape_memory(t, (int64_t)tokens, sizeof *ids), *places = tape_memory(t, (int64_t)tokens, sizeof *places);
+    size_t wide = q->options->features ? (size_t)w->model->feature_width : 0;
+    float *rows = wide ? tape_memory(t, (int64_t)(tokens * wide), sizeof *rows) : NULL;
     attn_status status = t->status ? t->status : cache_grow(w->cross, (int64_t)tokens);
     tokens = 0;
     for (size_t i = 0; i < count && !status; i++) {
         size_t index = q->order[first + i], length = length_of(q, index);
         memcpy(ids + tokens, q->ids + q->offsets[index], length * sizeof *ids);
+        if (wide) {
+            memcpy(rows + tokens * wide, q->options->features + q->offsets[index] * wide, length * wide * sizeof *rows);
+        }
         offsets[i] = (int32_t)tokens;
         status = start_sentence(w, index, places + tokens);
         tokens += length;
@@ -168,7 +173,7 @@ static attn_status admit(worker *w) {
         return status;
     }
     offsets[count] = (int32_t)tokens;
-    return w->model->kind->encode(t, w->model->model, ids, (packing){offsets, (int64_t)count}, places, w->cross);
+    return w->model->kind->encode(t, w->model->model, (source_rows){ids, rows}, (packing){offsets, (int64_t)count}, places, w->cross);
 }
 
 /* Room for `rows` more keys and values: first those that no hypothesis needs. */

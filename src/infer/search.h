@@ -30,6 +30,7 @@ typedef struct search_options {
     int batch_tokens;      /* source tokens that a thread translates at once; >= 1 */
     int min_length;        /* </s> comes no earlier than as this token of a translation, or at
                               max_length if that is less; 0: anywhere */
+    const float *features;    /* rows for the source's tokens where the model reads no ids; else NULL */
     const steering *steering; /* NULL: the model alone decides */
 } search_options;
 

@@ -205,6 +205,9 @@ attn_status attn_explain_file(const attn_model *model, const char *path, const c
     if (attn_model_input(model) == ATTN_INPUT_TEXT) {
         return fail(ATTN_ERROR_UNSUPPORTED, "%s holds a model of texts, not of pictures or sounds", model->directory);
     }
+    if (attn_model_transcribes(model)) {
+        return fail(ATTN_ERROR_UNSUPPORTED, "%s is no classifier: attn_explain_speech shows where its text looked", model->directory);
+    }
     const signal_model *m = model->network.model;
     attn_sight *s = memory_allocate(1, sizeof *s);
     if (!s) {

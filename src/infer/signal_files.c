@@ -11,7 +11,13 @@
 
 attn_input attn_model_input(const attn_model *model) {
     const network_kind *kind = model ? model->network.kind : NULL;
-    return kind == &signal_picture_kind ? ATTN_INPUT_PICTURE : kind == &signal_sound_kind ? ATTN_INPUT_SOUND : ATTN_INPUT_TEXT;
+    return kind == &signal_picture_kind                                  ? ATTN_INPUT_PICTURE
+           : kind == &signal_sound_kind || kind == &signal_speech_kind ? ATTN_INPUT_SOUND
+                                                                         : ATTN_INPUT_TEXT;
+}
+
+int attn_model_transcribes(const attn_model *model) {
+    return model && model->network.kind == &signal_speech_kind;
 }
 
 static attn_status check_input(const attn_model *model, const signal_model **found) {
@@ -21,6 +27,9 @@ static attn_status check_input(const attn_model *model, const signal_model **fou
     }
     if (attn_model_input(model) == ATTN_INPUT_TEXT) {
         return fail(ATTN_ERROR_UNSUPPORTED, "%s holds a model of texts, not of pictures or sounds", model->directory);
+    }
+    if (attn_model_transcribes(model)) {
+        return fail(ATTN_ERROR_UNSUPPORTED, "%s is no classifier: attn transcribe writes down what it hears", model->directory);
     }
     *found = model->network.model;
     return ATTN_OK;

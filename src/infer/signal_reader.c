@@ -22,26 +22,31 @@ void signal_reader_free(signal_reader *r) {
     }
 }
 
-static attn_status pack(signal_reader *r, parameter weight) {
-    return packed_parameters_add(r->packed, PRODUCT_F32, &r->model->parameters, weight);
+attn_status signal_pack_encoder(packed_parameters *packed, product_type type, const parameters *values,
+                                const signal_model *m) {
+    int is_picture = m->config.kind == SIGNAL_PICTURE;
+    attn_status status = is_picture ? packed_parameters_add(packed, type, values, m->patches.weight) : ATTN_OK;
+    for (int i = 0; i < SIGNAL_CONVOLUTIONS && !is_picture && !status; i++) {
+        status = packed_parameters_add(packed, type, values, m->convolutions[i].weight);
+    }
+    for (int i = 0; i < m->config.num_hidden_layers && !status; i++) {
+        const signal_layer *layer = &m->layers[i];
+        const parameter weights[] = {parameter_joined(layer->attention.query.weight, 3), layer->attention.output.weight,
+                                     layer->feed_forward.inner.weight, layer->feed_forward.outer.weight};
+        for (int k = 0; k < 4 && !status; k++) {
+            status = packed_parameters_add(packed, type, values, weights[k]);
+        }
+    }
+    return status;
 }
 
 static attn_status pack_all(signal_reader *r) {
     const signal_model *m = r->model;
-    int sound = m->config.kind == SIGNAL_SOUND;
-    attn_status status = sound ? ATTN_OK : pack(r, m->patches.weight);
-    for (int i = 0; i < SIGNAL_CONVOLUTIONS && sound && !status; i++) {
-        status = pack(r, m->convolutions[i].weight);
+    attn_status status = signal_pack_encoder(r->packed, PRODUCT_F32, &m->parameters, m);
+    if (!status && m->config.kind == SIGNAL_SOUND) {
+        status = packed_parameters_add(r->packed, PRODUCT_F32, &m->parameters, m->pool_key.weight);
     }
-    for (int i = 0; i < m->config.num_hidden_layers && !status; i++) {
-        const signal_layer *layer = &m->layers[i];
-        status = pack(r, parameter_joined(layer->attention.query.weight, 3));
-        status = status ? status : pack(r, layer->attention.output.weight);
-        status = status ? status : pack(r, layer->feed_forward.inner.weight);
-        status = status ? status : pack(r, layer->feed_forward.outer.weight);
-    }
-    status = status || !sound ? status : pack(r, m->pool_key.weight);
-    return status ? status : pack(r, m->classifier.weight);
+    return status ? status : packed_parameters_add(r->packed, PRODUCT_F32, &m->parameters, m->classifier.weight);
 }
 
 attn_status signal_reader_new(const signal_model *model, signal_reader **made) {
@@ -80,6 +85,19 @@ static attn_status read_picture(const signal_model *m, const char *path, float *
     return status;
 }
 
+/* Frames as rows of speech: the last row is filled up with zeros. */
+static attn_status fill_rows(int bins, float **frames, size_t *count) {
+    size_t rows = sound_rows(*count, SIGNAL_FRAMES_A_ROW), width = (size_t)bins * sizeof(float);
+    float *filled = memory_allocate(rows * SIGNAL_FRAMES_A_ROW, width);
+    if (filled) {
+        memcpy(filled, *frames, *count * width);
+    }
+    memory_free(*frames);
+    *frames = filled;
+    *count = rows;
+    return filled ? ATTN_OK : ATTN_ERROR_MEMORY;
+}
+
 attn_status signal_read_file(const signal_model *m, const char *path, float **rows, size_t *count, int *cut,
                              picture *raw) {
     *rows = NULL;
@@ -88,7 +106,8 @@ attn_status signal_read_file(const signal_model *m, const char *path, float **ro
         return read_picture(m, path, rows, count, raw);
     }
     log_mel_options frames = signal_frames(&m->config);
-    return sound_frames(path, &frames, (size_t)m->config.max_frames, rows, count, cut);
+    attn_status status = sound_frames(path, &frames, (size_t)m->config.max_frames, rows, count, cut);
+    return status || m->config.kind == SIGNAL_SOUND ? status : fill_rows(m->config.bins, rows, count);
 }
 
 /* --- probabilities ------------------------------------------------------------------- */

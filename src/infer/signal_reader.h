@@ -4,12 +4,17 @@
 
 #include "data/features.h"
 #include "model/signal_model.h"
+#include "tensor/packed_parameters.h"
 
 typedef struct signal_reader signal_reader;
 
 /* The weights are the model's, f32, packed once. */
 attn_status signal_reader_new(const signal_model *model, signal_reader **made);
 void signal_reader_free(signal_reader *r); /* NULL is allowed */
+
+/* The encoder's products alone. */
+attn_status signal_pack_encoder(packed_parameters *packed, product_type type, const parameters *values,
+                                const signal_model *model);
 
 /* A file's rows [*count, signal_row_width], as in training; release with memory_free. `raw`
  * (may be NULL) receives the picture as it was read, before it was resized. *cut: 1 where

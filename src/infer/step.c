@@ -127,8 +127,7 @@ static void write_weights(const multi_head_attention *a, const tensor *q, const 
     }
 }
 
-static tensor *step(tape *t, const void *from, const step_input *in, cache *self, const cache *cross) {
-    const transformer *model = from;
+tensor *step_decode(tape *t, const transformer *model, const step_input *in, cache *self, const cache *cross) {
     tensor *x = embed_rows(t, model, in);
     for (int i = 0; i < model->config.decoder_layers && x; i++) {
         const decoder_layer *layer = &model->decoder[i];
@@ -149,10 +148,11 @@ static tensor *step(tape *t, const void *from, const step_input *in, cache *self
     return x;
 }
 
-/* Projects the encoder's result to every layer's cross-attention keys and values. */
-static attn_status encode(tape *t, const void *from, const int32_t *ids, packing p, const int32_t *places, cache *cross) {
-    const transformer *model = from;
-    tensor *memory = transformer_encode(t, model, ids, p);
+static tensor *step(tape *t, const void *model, const step_input *in, cache *self, const cache *cross) {
+    return step_decode(t, model, in, self, cross);
+}
+
+attn_status step_keep_memory(tape *t, const transformer *model, tensor *memory, const int32_t *places, cache *cross) {
     for (int i = 0; i < model->config.decoder_layers && !t->status; i++) {
         arena_mark mark = arena_get_mark(t->memory);
         tensor *projected = project_keys_values(t, &model->decoder[i].cross_attention, memory);
@@ -162,6 +162,11 @@ static attn_status encode(tape *t, const void *from, const int32_t *ids, packing
         arena_return_to(t->memory, mark);
     }
     return t->status;
+}
+
+static attn_status encode(tape *t, const void *from, source_rows source, packing p, const int32_t *places, cache *cross) {
+    const transformer *model = from;
+    return step_keep_memory(t, model, transformer_encode(t, model, source.ids, p), places, cross);
 }
 
 /* --- as a translator ---------------------------------------------------------------- */
@@ -179,8 +184,7 @@ static attn_status pack_feed_forward(packed_parameters *packed, product_type typ
     return status ? status : packed_parameters_add(packed, type, p, f->outer.weight);
 }
 
-static attn_status pack(packed_parameters *packed, product_type type, const parameters *p, const void *from) {
-    const transformer *model = from;
+attn_status step_pack(packed_parameters *packed, product_type type, const parameters *p, const transformer *model) {
     attn_status status = ATTN_OK;
     for (int i = 0; i < model->config.encoder_layers && !status; i++) {
         status = pack_attention(packed, type, p, &model->encoder[i].self_attention, 0);
@@ -194,13 +198,17 @@ static attn_status pack(packed_parameters *packed, product_type type, const para
     return status;
 }
 
+static attn_status pack(packed_parameters *packed, product_type type, const parameters *p, const void *model) {
+    return step_pack(packed, type, p, model);
+}
+
 static void shapes(const void *from, cache_shape *self, cache_shape *cross) {
     const model_config *c = &((const transformer *)from)->config;
     *self = *cross = (cache_shape){c->decoder_layers, c->d_model};
 }
 
-static tensor *decode(tape *t, const void *model, const int32_t *source, packing from, const int32_t *inputs, packing to) {
-    return transformer_decode(t, model, inputs, to, transformer_encode(t, model, source, from), from);
+static tensor *decode(tape *t, const void *model, source_rows source, packing from, const int32_t *inputs, packing to) {
+    return transformer_decode(t, model, inputs, to, transformer_encode(t, model, source.ids, from), from);
 }
 
 static void attention_layers(const void *from, int layers[3]) {

@@ -5,6 +5,7 @@
 #define ATTN_INFER_STEP_H
 
 #include "infer/cache.h"
+#include "model/transformer.h"
 
 /* Which places of a cache each row attends to: row r to table[r * stride + j],
  * j < lengths[r]. */
@@ -27,5 +28,12 @@ typedef struct step_input {
 
 /* A number of rows >= rows that cuts into few blocks of the products. */
 int64_t step_padded_rows(int64_t rows);
+
+/* A Transformer's parts, for every model whose text one writes: the products' weights, packed;
+ * an encoder's result [rows, width] as every layer's cross-attention keys and values; and
+ * the step itself. */
+attn_status step_pack(packed_parameters *packed, product_type type, const parameters *values, const transformer *model);
+attn_status step_keep_memory(tape *t, const transformer *model, tensor *memory, const int32_t *places, cache *cross);
+tensor *step_decode(tape *t, const transformer *model, const step_input *in, cache *self, const cache *cross);
 
 #endif

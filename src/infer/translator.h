@@ -13,16 +13,23 @@ typedef struct cache_shape {
     int64_t width; /* of a key, and of a value */
 } cache_shape;
 
+/* What is read: tokens, or rows of numbers (data/features.h) of which ids is as many
+ * zeros. */
+typedef struct source_rows {
+    const int32_t *ids;
+    const float *features; /* [rows, translator.feature_width], or NULL */
+} source_rows;
+
 typedef struct translator_kind {
     /* Packs the weights that the functions below multiply by, but for the embedding. */
     attn_status (*pack)(packed_parameters *packed, product_type type, const parameters *values, const void *model);
     void (*shapes)(const void *model, cache_shape *self, cache_shape *cross);
     /* Encodes the sources; what is attended to for token i goes to places[i]. */
-    attn_status (*encode)(tape *t, const void *model, const int32_t *ids, packing p, const int32_t *places, cache *cross);
+    attn_status (*encode)(tape *t, const void *model, source_rows source, packing p, const int32_t *places, cache *cross);
     /* [at least rows, width]: what the embedding turns into logits. On the tape's arena. */
     tensor *(*step)(tape *t, const void *model, const step_input *in, cache *self, const cache *cross);
     /* All of a given target at once; shows its attention to the tape's probe. */
-    tensor *(*decode)(tape *t, const void *model, const int32_t *source, packing from, const int32_t *inputs, packing to);
+    tensor *(*decode)(tape *t, const void *model, source_rows source, packing from, const int32_t *inputs, packing to);
     /* Layers of encoder self-, decoder self- and cross-attention. */
     void (*attention_layers)(const void *model, int layers[3]);
 } translator_kind;
@@ -34,9 +41,10 @@ typedef struct translator {
     const model_config *config;
     const parameters *parameters;
     parameter embedding, logits_bias;
+    int feature_width; /* 0: the source is tokens */
 } translator;
 
-extern const translator_kind transformer_translator, recurrent_translator;
+extern const translator_kind transformer_translator, recurrent_translator, speech_translator;
 
 /* The network as a translator; .kind is NULL where it is none. */
 translator translator_of(const network *n);

@@ -21,6 +21,7 @@ static const network_kind *const KINDS[] = {
     &bert_kind,
     &signal_picture_kind,
     &signal_sound_kind,
+    &signal_speech_kind,
 };
 
 element_type network_best_type(void) {

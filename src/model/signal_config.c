@@ -36,6 +36,16 @@ static const config_field SOUND[] = {
     {AT(hop), FIELD_INTEGER, 1, 65536, 1, NULL},       {AT(bins), FIELD_INTEGER, 1, 256, 1, NULL},
     {AT(max_frames), FIELD_INTEGER, 1, MOST_FRAMES, 1, NULL},
 };
+static const config_field SPEECH[] = {
+    {AT(rate), FIELD_INTEGER, 1000, 768000, 1, NULL},  {AT(window), FIELD_INTEGER, 2, 65536, 1, NULL},
+    {AT(hop), FIELD_INTEGER, 1, 65536, 1, NULL},       {AT(bins), FIELD_INTEGER, 1, 256, 1, NULL},
+    {AT(max_frames), FIELD_INTEGER, 1, MOST_FRAMES, 1, NULL},
+    {AT(decoder_layers), FIELD_INTEGER, 1, MOST_LAYERS, 1, NULL},
+    {AT(vocab_size), FIELD_INTEGER, 1, 1 << 24, 1, NULL},
+    {AT(max_target_positions), FIELD_INTEGER, 1, MOST_FRAMES, 1, NULL},
+    {AT(eos_token_id), FIELD_INTEGER, 0, 1 << 24, 1, NULL},
+    {AT(pad_token_id), FIELD_INTEGER, 0, 1 << 24, 1, NULL},
+};
 #undef AT
 #define LENGTH(array) (sizeof(array) / sizeof *(array))
 
@@ -46,8 +56,12 @@ typedef struct own_fields {
 } own_fields;
 
 static own_fields own(signal_kind kind) {
-    return kind == SIGNAL_PICTURE ? (own_fields){"vit", "ViTForImageClassification", PICTURE, LENGTH(PICTURE)}
-                                  : (own_fields){"attn_sound", "AttnSoundClassifier", SOUND, LENGTH(SOUND)};
+    static const own_fields ALL[] = {
+        [SIGNAL_PICTURE] = {"vit", "ViTForImageClassification", PICTURE, LENGTH(PICTURE)},
+        [SIGNAL_SOUND] = {"attn_sound", "AttnSoundClassifier", SOUND, LENGTH(SOUND)},
+        [SIGNAL_SPEECH] = {"attn_speech", "AttnSpeechToText", SPEECH, LENGTH(SPEECH)},
+    };
+    return ALL[kind];
 }
 
 void signal_config_release(signal_config *c) {
@@ -78,12 +92,14 @@ log_mel_options signal_frames(const signal_config *c) {
 
 int signal_rows(const signal_config *c) {
     patch_shape shape = signal_patches(c);
-    return c->kind == SIGNAL_PICTURE ? patches_count(&shape) : c->max_frames;
+    return c->kind == SIGNAL_PICTURE ? patches_count(&shape)
+           : c->kind == SIGNAL_SOUND ? c->max_frames
+                                     : (c->max_frames + SIGNAL_FRAMES_A_ROW - 1) / SIGNAL_FRAMES_A_ROW;
 }
 
 int signal_row_width(const signal_config *c) {
     patch_shape shape = signal_patches(c);
-    return c->kind == SIGNAL_PICTURE ? patches_width(&shape) : c->bins;
+    return c->kind == SIGNAL_PICTURE ? patches_width(&shape) : c->kind == SIGNAL_SOUND ? c->bins : SIGNAL_FRAMES_A_ROW * c->bins;
 }
 
 attn_status signal_config_check(const signal_config *c, const char *where) {
@@ -108,7 +124,15 @@ attn_status signal_config_check(const signal_config *c, const char *where) {
         status = fail(ATTN_ERROR_ARGUMENT, "%s: %d places of %d numbers are too many", where, signal_rows(c),
                       c->hidden_size);
     }
-    if (!status && c->labels.size == 0) {
+    if (!status && c->kind == SIGNAL_SPEECH && (c->eos_token_id >= c->vocab_size || c->pad_token_id >= c->vocab_size)) {
+        status = fail(ATTN_ERROR_ARGUMENT, "%s: eos_token_id is %d and pad_token_id %d; both were expected below vocab_size (%d)",
+                      where, c->eos_token_id, c->pad_token_id, c->vocab_size);
+    }
+    if (!status && c->kind == SIGNAL_SPEECH && c->max_target_positions > MOST_PLACE_NUMBERS / c->hidden_size) {
+        status = fail(ATTN_ERROR_ARGUMENT, "%s: %d positions of %d numbers are too many", where, c->max_target_positions,
+                      c->hidden_size);
+    }
+    if (!status && c->kind != SIGNAL_SPEECH && c->labels.size == 0) {
         status = fail(ATTN_ERROR_ARGUMENT, "%s: there is no label; at least one was expected in id2label", where);
     }
     return status;
@@ -158,8 +182,10 @@ static attn_status read_file(const char *path, signal_config *c) {
         return status;
     }
     const char *type = json_string_value(json_object_get(root, "model_type"));
-    *c = (signal_config){.kind = type && strcmp(type, own(SIGNAL_SOUND).model_type) == 0 ? SIGNAL_SOUND : SIGNAL_PICTURE,
-                         .layer_norm_eps = 1e-12, .num_channels = 3};
+    *c = (signal_config){.kind = SIGNAL_PICTURE, .layer_norm_eps = 1e-12, .num_channels = 3};
+    for (signal_kind kind = SIGNAL_SOUND; type && kind <= SIGNAL_SPEECH; kind++) {
+        c->kind = strcmp(type, own(kind).model_type) == 0 ? kind : c->kind;
+    }
     own_fields fields = own(c->kind);
     status = config_json_expect_type(path, root, fields.model_type);
     status = status ? status : config_fields_read(root, path, COMMON, LENGTH(COMMON), c);
@@ -167,7 +193,7 @@ static attn_status read_file(const char *path, signal_config *c) {
     if (!status && json_is_false(json_object_get(root, "qkv_bias"))) {
         status = fail(ATTN_ERROR_UNSUPPORTED, "%s: qkv_bias is false, only true is supported", path);
     }
-    status = status ? status : read_labels(path, root, &c->labels);
+    status = status || c->kind == SIGNAL_SPEECH ? status : read_labels(path, root, &c->labels);
     status = status ? status : signal_config_check(c, path);
     json_decref(root);
     return status == ATTN_ERROR_ARGUMENT ? ATTN_ERROR_FORMAT : status;
@@ -180,7 +206,8 @@ static attn_status check_weights_size(const char *directory, const signal_config
     attn_status status = path ? ATTN_OK : ATTN_ERROR_MEMORY;
     double width = c->hidden_size;
     double weights = c->num_hidden_layers * width * (4 * width + 2.0 * c->intermediate_size) +
-                     width * signal_row_width(c) + width * (double)c->labels.size +
+                     width * signal_row_width(c) + width * ((double)c->labels.size + c->vocab_size) +
+                     c->decoder_layers * width * (8 * width + 2.0 * c->intermediate_size) +
                      (c->kind == SIGNAL_PICTURE ? width * signal_rows(c) : 0);
     if (path && stat(path, &info) == 0 && (double)info.st_size / 2 < weights) {
         status = fail(ATTN_ERROR_FORMAT, "%s holds %lld bytes, too few for the %.0f weights that " FOLDER_CONFIG
@@ -223,7 +250,8 @@ static json_t *to_json(const signal_config *c) {
     json_t *root = json_pack("{s:[s], s:s, s:s, s:b, s:f}", "architectures", fields.architecture, "model_type",
                              fields.model_type, "dtype", "float32", "qkv_bias", 1, "initializer_range", 0.02);
     if (root && (config_fields_write(root, COMMON, LENGTH(COMMON), c) ||
-                 config_fields_write(root, fields.list, fields.count, c) || write_labels(root, &c->labels))) {
+                 config_fields_write(root, fields.list, fields.count, c) ||
+                 (c->kind != SIGNAL_SPEECH && write_labels(root, &c->labels)))) {
         json_decref(root);
         root = NULL;
     }

@@ -93,16 +93,44 @@ static attn_status declare_sound(parameters *set, signal_model *m) {
     return status;
 }
 
+/* The decoder's settings, in a translator's words. */
+static model_config text_config(const signal_config *c) {
+    return (model_config){.type = MODEL_MARIAN,
+                          .vocab_size = c->vocab_size,
+                          .d_model = c->hidden_size,
+                          .decoder_layers = c->decoder_layers,
+                          .decoder_attention_heads = c->num_attention_heads,
+                          .decoder_ffn_dim = c->intermediate_size,
+                          .max_position_embeddings = c->max_target_positions,
+                          .dropout = c->hidden_dropout_prob,
+                          .attention_dropout = c->attention_probs_dropout_prob,
+                          .activation_function = signal_activation(c) == ACTIVATION_RELU    ? MODEL_RELU
+                                                 : signal_activation(c) == ACTIVATION_SWISH ? MODEL_SWISH
+                                                                                            : MODEL_GELU,
+                          .scale_embedding = 1,
+                          .pad_token_id = c->pad_token_id,
+                          .eos_token_id = c->eos_token_id,
+                          .bos_token_id = TOKEN_NONE,
+                          .decoder_start_token_id = c->pad_token_id,
+                          .num_beams = 4,
+                          .max_length = c->max_target_positions,
+                          .length_penalty = 1};
+}
+
 static attn_status declare(signal_model *m) {
     const signal_config *c = &m->config;
     parameters *set = &m->parameters;
     int is_picture = c->kind == SIGNAL_PICTURE;
     const char *root = is_picture ? "vit" : "sound";
+    model_config text = text_config(c);
     attn_status status = is_picture ? declare_picture(set, m) : declare_sound(set, m);
     for (int i = 0; i < c->num_hidden_layers && !status; i++) {
         status = declare_layer(set, &m->layers[i], c, i, root);
     }
     status = status ? status : declare_norm(set, &m->norm, c, is_picture ? "vit.layernorm" : "sound.layernorm");
+    if (c->kind == SIGNAL_SPEECH) {
+        return status ? status : transformer_declare(&text, set, &m->text);
+    }
     if (!is_picture && !status) {
         status = declare_linear(set, &m->pool_key, c->hidden_size, c->hidden_size, "pool.key");
         status = status ? status : parameters_declare(set, 1, 2, 1, c->hidden_size, &m->pool_query, "pool.query");
@@ -120,7 +148,7 @@ attn_status signal_new(signal_config *config, network_purpose purpose, signal_mo
     }
     m->config = *config;
     m->layers = memory_allocate((size_t)config->num_hidden_layers, sizeof *m->layers);
-    int sound = config->kind == SIGNAL_SOUND;
+    int sound = config->kind != SIGNAL_PICTURE;
     if (sound) {
         int stride = SIGNAL_STRIDE * SIGNAL_STRIDE;
         m->sinusoids = sinusoid_positions((config->max_frames + stride - 1) / stride, config->hidden_size);
@@ -141,6 +169,7 @@ void signal_free(signal_model *m) {
         parameters_free(&m->parameters);
         memory_free(m->layers);
         memory_free(m->sinusoids);
+        transformer_release(&m->text);
         memory_free(m);
     }
 }
@@ -155,11 +184,15 @@ static void signal_initialize(signal_model *m, uint64_t seed) {
         uint64_t key = random_key(seed, i, 0x696e6974); /* "init" */
         int looked_up = p.offset == m->places.offset || p.offset == m->class_token.offset;
         int is_picture = m->config.kind == SIGNAL_PICTURE;
-        int gain = strstr(set->list[i].name, "layernorm") && strstr(set->list[i].name, ".weight");
+        int gain = (strstr(set->list[i].name, "layernorm") || strstr(set->list[i].name, "layer_norm")) &&
+                   strstr(set->list[i].name, ".weight");
+        int table = m->config.kind == SIGNAL_SPEECH && p.offset == m->text.embedding.offset;
+        int bias = m->config.kind == SIGNAL_SPEECH && p.offset == m->text.logits_bias.offset;
         for (int64_t j = 0; j < p.rows * p.columns; j++) {
             values[j] = looked_up && is_picture ? 0.02f * fmaxf(-2, fminf(2, random_normal(key, (uint64_t)j)))
-                        : gain               ? 1.0f
-                        : set->list[i].rank >= 2 ? (2.0f * random_uniform(key, (uint64_t)j) - 1.0f) * limit
+                        : table ? random_normal(key, (uint64_t)j) / sqrtf((float)m->config.hidden_size)
+                        : gain  ? 1.0f
+                        : set->list[i].rank >= 2 && !bias ? (2.0f * random_uniform(key, (uint64_t)j) - 1.0f) * limit
                                                  : 0.0f;
         }
     }
@@ -191,27 +224,43 @@ static tensor *signal_front(tape *t, const signal_model *m, tensor *x, packing *
     return x;
 }
 
-tensor *signal_encode(tape *t, const signal_model *m, const float *features, packing p, tensor **input) {
+/* The encoder; *p becomes the packing of its rows. */
+static tensor *encode(tape *t, const signal_model *m, const float *features, packing *p, tensor **input) {
     const signal_config *c = &m->config;
     float dropout = (float)c->hidden_dropout_prob;
-    tensor *x = op_features(t, features, p.offsets[p.sequences], signal_row_width(c)), *f = NULL, *y;
+    int64_t width = c->kind == SIGNAL_SPEECH ? c->bins : signal_row_width(c);
+    tensor *x = op_features(t, features, p->offsets[p->sequences], width), *f = NULL, *y;
     if (input) {
         *input = x;
     }
-    x = signal_front(t, m, x, &p);
+    x = signal_front(t, m, x, p);
     for (int i = 0; i < c->num_hidden_layers; i++) {
         const signal_layer *layer = &m->layers[i];
         y = op_norm(t, x, f, layer->before, dropout, &x);
-        f = self_attention_forward(t, &layer->attention, y, p, 0, (float)c->attention_probs_dropout_prob);
+        f = self_attention_forward(t, &layer->attention, y, *p, 0, (float)c->attention_probs_dropout_prob);
         y = op_norm(t, x, f, layer->after, dropout, &x);
         f = feed_forward_forward(t, &layer->feed_forward, y, 0);
     }
-    y = op_norm(t, x, f, m->norm, dropout, &x);
-    if (c->kind == SIGNAL_PICTURE) {
+    return op_norm(t, x, f, m->norm, dropout, &x);
+}
+
+tensor *signal_encode(tape *t, const signal_model *m, const float *features, packing p, tensor **input) {
+    tensor *y = encode(t, m, features, &p, input);
+    if (m->config.kind == SIGNAL_PICTURE) {
         return op_select_rows(t, y, p.offsets, p.sequences);
     }
     tensor *keys = op_linear(t, y, m->pool_key.weight, m->pool_key.bias, ACTIVATION_TANH);
     return op_attention_pool(t, y, keys, m->pool_query, p, "pool");
+}
+
+/* Rows of speech as the frames that they hold. */
+tensor *signal_memory(tape *t, const signal_model *m, const float *features, packing p) {
+    int32_t *frames = tape_memory(t, p.sequences + 1, sizeof *frames);
+    for (int64_t i = 0; frames && i <= p.sequences; i++) {
+        frames[i] = p.offsets[i] * SIGNAL_FRAMES_A_ROW;
+    }
+    packing of_frames = {frames, p.sequences};
+    return frames ? encode(t, m, features, &of_frames, NULL) : NULL;
 }
 
 /* --- as a network ------------------------------------------------------------------- */
@@ -236,6 +285,12 @@ static attn_status loss(tape *t, const void *model, const batch *b, float smooth
     if (status) {
         return status;
     }
+    if (m->config.kind == SIGNAL_SPEECH) {
+        packing target = {b->target_offsets, (int64_t)b->sequences};
+        tensor *memory = signal_memory(t, m, b->features, p);
+        tensor *x = transformer_decode(t, &m->text, b->target_input, target, memory, p);
+        return op_cross_entropy(t, x, m->text.embedding, m->text.logits_bias, b->labels, smoothing, divisor, result, NULL);
+    }
     tensor *pooled = signal_encode(t, m, b->features, p, NULL);
     return op_cross_entropy(t, pooled, m->classifier.weight, m->classifier.bias, b->labels, smoothing, divisor, result, NULL);
 }
@@ -245,11 +300,14 @@ static double forward_flops(const void *model, const batch *b) {
     const signal_config *c = &m->config;
     double width = c->hidden_size, rows = (double)b->tokens_source, tokens = rows + (double)b->sequences;
     double front = rows * width * signal_row_width(c);
-    if (c->kind == SIGNAL_SOUND) {
+    if (c->kind != SIGNAL_PICTURE) {
+        rows *= c->kind == SIGNAL_SPEECH ? SIGNAL_FRAMES_A_ROW : 1;
         tokens = rows / (SIGNAL_STRIDE * SIGNAL_STRIDE);
         front = SIGNAL_KERNEL * (rows / SIGNAL_STRIDE * c->bins + tokens * width) * width;
     }
-    return 2 * (front + tokens * c->num_hidden_layers * width * (4 * width + 2.0 * c->intermediate_size));
+    double text = c->kind == SIGNAL_SPEECH
+                      ? transformer_forward_flops(&m->text, (int64_t)tokens, (int64_t)b->tokens_target) : 0;
+    return text + 2 * (front + tokens * c->num_hidden_layers * width * (4 * width + 2.0 * c->intermediate_size));
 }
 
 static attn_status open_model(const char *directory, network_purpose purpose, void **model) {
@@ -270,8 +328,9 @@ static parameters *parameters_of(void *model) {
 }
 
 static network_limits limits_of(const void *model) {
-    (void)model;
-    return (network_limits){0, 0, TOKEN_NONE};
+    const signal_config *c = &((const signal_model *)model)->config;
+    return c->kind == SIGNAL_SPEECH ? (network_limits){c->vocab_size, c->max_target_positions, c->eos_token_id}
+                                    : (network_limits){0, 0, TOKEN_NONE};
 }
 
 static void initialize(void *model, uint64_t seed) {
@@ -279,9 +338,9 @@ static void initialize(void *model, uint64_t seed) {
 }
 
 static void set_dropout(void *model, double dropout, double attention_dropout) {
-    signal_config *c = &((signal_model *)model)->config;
-    c->hidden_dropout_prob = dropout;
-    c->attention_probs_dropout_prob = attention_dropout;
+    signal_model *m = model;
+    m->config.hidden_dropout_prob = m->text.config.dropout = dropout;
+    m->config.attention_probs_dropout_prob = m->text.config.attention_dropout = attention_dropout;
 }
 
 static attn_status write_config(const char *directory, const void *model) {
@@ -303,3 +362,4 @@ static attn_status same_shape(const char *directory, const void *model, int *sam
 
 const network_kind signal_picture_kind = {.name = "vision transformer", .model_type = "vit", SIGNAL_FUNCTIONS};
 const network_kind signal_sound_kind = {.name = "sound transformer", .model_type = "attn_sound", SIGNAL_FUNCTIONS};
+const network_kind signal_speech_kind = {.name = "speech transformer", .model_type = "attn_speech", SIGNAL_FUNCTIONS};

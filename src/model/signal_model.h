@@ -1,8 +1,9 @@
-/* A Transformer encoder over what is no text, and a classifier above it: pictures as
+/* A Transformer encoder over what is no text, and above it a classifier or, for speech, a
+ * decoder that writes down what was said: pictures as
  * patches (ViT: Dosovitskiy et al. 2021), sounds as log-mel frames, which two convolutions of
  * three frames make a quarter as many (Dong et al. 2018, section 3). Both are pre-norm
  * layers alike; a picture is told by its class token, a sound by a learned attention over its
- * frames. */
+ * frames; the decoder's layers are a translator's (transformer.h), post-norm. */
 #ifndef ATTN_MODEL_SIGNAL_MODEL_H
 #define ATTN_MODEL_SIGNAL_MODEL_H
 
@@ -11,10 +12,20 @@
 #include "data/vocabulary.h"
 #include "model/layers.h"
 #include "model/network.h"
+#include "model/transformer.h"
 
-typedef enum signal_kind { SIGNAL_PICTURE, SIGNAL_SOUND } signal_kind;
+typedef enum signal_kind {
+    SIGNAL_PICTURE,
+    SIGNAL_SOUND,
+    SIGNAL_SPEECH /* a sound's text */
+} signal_kind;
 
-enum { SIGNAL_KERNEL = 3, SIGNAL_STRIDE = 2, SIGNAL_CONVOLUTIONS = 2 };
+enum {
+    SIGNAL_KERNEL = 3,
+    SIGNAL_STRIDE = 2,
+    SIGNAL_CONVOLUTIONS = 2,
+    SIGNAL_FRAMES_A_ROW = SIGNAL_STRIDE * SIGNAL_STRIDE /* of speech: what becomes one place goes in as one row */
+};
 
 typedef struct signal_config {
     signal_kind kind;
@@ -27,7 +38,9 @@ typedef struct signal_config {
     double layer_norm_eps;
     int image_size, patch_size, num_channels; /* pictures: sides in pixels; 1 or 3 channels */
     int rate, window, hop, bins, max_frames;  /* sounds: log_mel.h; frames before the convolutions */
-    vocabulary labels;       /* owned */
+    int decoder_layers, vocab_size, max_target_positions; /* speech: of the text */
+    int eos_token_id, pad_token_id; /* speech; the decoder starts with pad */
+    vocabulary labels;       /* owned; speech has none */
 } signal_config;
 
 void signal_config_release(signal_config *c);
@@ -64,13 +77,17 @@ typedef struct signal_model {
     linear_layer pool_key;                        /* sounds: tanh(W h + b), and its query [1, width] */
     parameter pool_query;
     linear_layer classifier;                      /* [labels, width] */
+    transformer text;                             /* speech: embedding and decoder; the parameters above are its own */
 } signal_model;
 
-extern const network_kind signal_picture_kind, signal_sound_kind;
+extern const network_kind signal_picture_kind, signal_sound_kind, signal_speech_kind;
 
 /* Takes over the config's labels. */
 attn_status signal_new(signal_config *config, network_purpose purpose, signal_model **made);
 void signal_free(signal_model *model);
+
+/* What a decoder attends to: features as below, speech's -> [rows, width], a row each. */
+tensor *signal_memory(tape *t, const signal_model *model, const float *features, packing p);
 
 /* features [rows, signal_row_width] of packed sequences -> one row a sequence [sequences,
  * width], which the classifier reads. Where `input` is not NULL it receives the tensor of the

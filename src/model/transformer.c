@@ -8,9 +8,14 @@ static activation activation_of(model_activation kind) {
     return kind == MODEL_RELU ? ACTIVATION_RELU : kind == MODEL_SWISH ? ACTIVATION_SWISH : ACTIVATION_GELU;
 }
 
-static attn_status declare(transformer *model) {
-    const model_config *c = &model->config;
-    parameters *set = &model->parameters;
+attn_status transformer_declare(const model_config *c, parameters *set, transformer *model) {
+    *model = (transformer){.config = *c, .embedding_scale = c->scale_embedding ? sqrtf((float)c->d_model) : 1.0f};
+    model->encoder = memory_allocate((size_t)c->encoder_layers, sizeof *model->encoder);
+    model->decoder = memory_allocate((size_t)c->decoder_layers, sizeof *model->decoder);
+    model->positions = sinusoid_positions(c->max_position_embeddings, c->d_model);
+    if (!model->encoder || !model->decoder || !model->positions) {
+        return ATTN_ERROR_MEMORY;
+    }
     activation kind = activation_of(c->activation_function);
     attn_status status = parameters_declare(set, 1, 2, c->vocab_size, c->d_model, &model->embedding, "model.shared.weight");
     for (int i = 0; i < c->encoder_layers && !status; i++) {
@@ -25,6 +30,12 @@ static attn_status declare(transformer *model) {
     return status ? status : parameters_declare(set, 1, 2, 1, c->vocab_size, &model->logits_bias, "final_logits_bias");
 }
 
+void transformer_release(transformer *model) {
+    memory_free(model->encoder);
+    memory_free(model->decoder);
+    memory_free(model->positions);
+}
+
 attn_status transformer_new(const model_config *config, network_purpose purpose, transformer **made) {
     *made = NULL;
     attn_status status = model_config_check(config, "the model's settings");
@@ -35,13 +46,10 @@ attn_status transformer_new(const model_config *config, network_purpose purpose,
     if (!model) {
         return ATTN_ERROR_MEMORY;
     }
-    model->config = *config;
-    model->embedding_scale = config->scale_embedding ? sqrtf((float)config->d_model) : 1.0f;
-    model->encoder = memory_allocate((size_t)config->encoder_layers, sizeof *model->encoder);
-    model->decoder = memory_allocate((size_t)config->decoder_layers, sizeof *model->decoder);
-    model->positions = sinusoid_positions(config->max_position_embeddings, config->d_model);
-    status = model->encoder && model->decoder && model->positions ? declare(model) : ATTN_ERROR_MEMORY;
-    status = status ? status : parameters_allocate(&model->parameters, purpose.training, purpose.type == ELEMENT_BF16);
+    parameters set = {0};
+    status = transformer_declare(config, &set, model);
+    status = status ? status : parameters_allocate(&set, purpose.training, purpose.type == ELEMENT_BF16);
+    model->parameters = set;
     if (status) {
         transformer_free(model);
         return status;
@@ -53,9 +61,7 @@ attn_status transformer_new(const model_config *config, network_purpose purpose,
 void transformer_free(transformer *model) {
     if (model) {
         parameters_free(&model->parameters);
-        memory_free(model->encoder);
-        memory_free(model->decoder);
-        memory_free(model->positions);
+        transformer_release(model);
         memory_free(model);
     }
 }

@@ -25,6 +25,11 @@ extern const network_kind transformer_kind;
 attn_status transformer_new(const model_config *config, network_purpose purpose, transformer **made);
 void transformer_free(transformer *model);
 
+/* The same without memory for the parameters, which are declared in `set`, and with no encoder
+ * where config.encoder_layers is 0. Release with transformer_release. */
+attn_status transformer_declare(const model_config *config, parameters *set, transformer *model);
+void transformer_release(transformer *model);
+
 /* Fresh weights: Glorot uniform for matrices (Glorot & Bengio 2010), normal with
  * deviation width^-0.5 for the embedding, 1 and 0 for normalisation, 0 for biases. The row
  * of <pad>, which starts a target, is 0, and a row that is 0 stays so in training. That is

@@ -180,7 +180,7 @@ attn_status trainer_open(trainer *t) {
     if (status) {
         return status;
     }
-    t->task = task_of(o->task);
+    t->task = task_of(o);
     int resumes = o->resume && trainer_has_state(o->model);
     status = resumes ? ATTN_OK : check_fresh(o);
     status = status ? status : t->task->read_texts(t);

@@ -2,14 +2,17 @@
 
 #include "base/memory.h"
 
-const task *task_of(attn_task number) {
+const task *task_of(const attn_train_options *o) {
     static const task *const TASKS[] = {[ATTN_TASK_TRANSLATE] = &task_translate,
                                         [ATTN_TASK_CLASSIFY] = &task_classify,
                                         [ATTN_TASK_MASKED] = &task_masked,
                                         [ATTN_TASK_IMAGE] = &task_image,
                                         [ATTN_TASK_SPEECH] = &task_speech,
                                         [ATTN_TASK_LANGUAGE] = &task_language};
-    return (size_t)number < sizeof TASKS / sizeof *TASKS ? TASKS[number] : NULL;
+    if (o->task == ATTN_TASK_SPEECH && o->signal.text) {
+        return &task_transcribe;
+    }
+    return (size_t)o->task < sizeof TASKS / sizeof *TASKS ? TASKS[o->task] : NULL;
 }
 
 attn_status samples_add(samples *s, const char *source, const char *reference, const char *result) {

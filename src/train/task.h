@@ -41,12 +41,12 @@ struct task {
 };
 
 /* NULL for a number that is none. */
-const task *task_of(attn_task number);
+const task *task_of(const attn_train_options *options);
 
 /* Adds copies of three texts. */
 attn_status samples_add(samples *s, const char *source, const char *reference, const char *result);
 void samples_release(samples *s);
 
-extern const task task_translate, task_classify, task_masked, task_image, task_speech, task_language;
+extern const task task_translate, task_classify, task_masked, task_image, task_speech, task_transcribe, task_language;
 
 #endif

@@ -6,9 +6,9 @@
 #include "base/memory.h"
 #include "infer/measure.h"
 #include "model/signal_model.h"
-#include "train/task.h"
+#include "train/task_signal.h"
 
-static attn_status check(const attn_train_options *o) {
+attn_status signal_task_check(const attn_train_options *o) {
     if (o->source || o->target || o->valid_source || o->valid_target || o->test_source || o->test_target) {
         return fail(ATTN_ERROR_ARGUMENT, "pictures and sounds are given by corpus%s, not by source and target",
                     o->task == ATTN_TASK_IMAGE ? ", or by images and labels" : "");
@@ -20,6 +20,9 @@ static attn_status check(const attn_train_options *o) {
         return fail(ATTN_ERROR_UNSUPPORTED, "a classifier of pictures or sounds cannot begin with another model's weights");
     }
     const attn_signal_options *g = &o->signal;
+    if (g->text && o->task != ATTN_TASK_SPEECH) {
+        return fail(ATTN_ERROR_ARGUMENT, "a text is what speech becomes: choose the task speech for it");
+    }
     const struct {
         const char *name;
         double value, low, high;
@@ -149,9 +152,12 @@ static attn_status read_images(trainer *t) {
 
 /* --- sounds ---------------------------------------------------------------------------- */
 
-static log_mel_options frames_of_options(const attn_train_options *o) {
+log_mel_options signal_task_frames(const attn_train_options *o) {
     /* 25 ms a frame, one each 10 ms. */
-    return (log_mel_options){.rate = o->signal.sample_rate, .window = o->signal.sample_rate / 40, .hop = o->signal.sample_rate / 100, .bins = o->signal.mel_bins};
+    return (log_mel_options){.rate = o->signal.sample_rate,
+                             .window = o->signal.sample_rate / 40,
+                             .hop = o->signal.sample_rate / 100,
+                             .bins = o->signal.mel_bins};
 }
 
 static int by_name(const void *a, const void *b) {
@@ -161,17 +167,19 @@ static int by_name(const void *a, const void *b) {
     return order ? order : (one->length > other->length) - (one->length < other->length);
 }
 
-/* The labels of the training set, sorted. */
+/* The labels of the training set and of what was held out of it, sorted. */
 static attn_status name_labels(trainer *t) {
-    const sound_set *set = &t->train.sounds;
-    text_line *sorted = memory_allocate(set->count, sizeof *sorted);
+    const sound_set *set = &t->train.sounds, *held = &t->valid.sounds;
+    size_t more = t->options->valid_corpus ? 0 : held->count, count = set->count + more;
+    text_line *sorted = memory_allocate(count, sizeof *sorted);
     if (!sorted) {
         return ATTN_ERROR_MEMORY;
     }
     memcpy(sorted, set->labels, set->count * sizeof *sorted);
-    qsort(sorted, set->count, sizeof *sorted, by_name);
+    memcpy(sorted + set->count, held->labels, more * sizeof *sorted);
+    qsort(sorted, count, sizeof *sorted, by_name);
     size_t kept = 0;
-    for (size_t i = 0; i < set->count; i++) {
+    for (size_t i = 0; i < count; i++) {
         if (i == 0 || by_name(&sorted[i], &sorted[kept - 1]) != 0) {
             sorted[kept++] = sorted[i];
         }
@@ -181,15 +189,15 @@ static attn_status name_labels(trainer *t) {
     return status;
 }
 
-static attn_status read_sounds(trainer *t) {
+attn_status signal_task_read_sounds(trainer *t) {
     const attn_train_options *o = t->options;
     split_files files[3];
     files_of(t, files);
     if (!o->corpus) {
         return fail(ATTN_ERROR_ARGUMENT, "no training set: give corpus, a TSV of sound file and label");
     }
-    log_mel_options frames = frames_of_options(o);
-    attn_status status = new_labels(t);
+    log_mel_options frames = signal_task_frames(o);
+    attn_status status = ATTN_OK;
     for (int i = 0; i < 3 && !status; i++) {
         sound_set *set = &files[i].split->sounds;
         if (files[i].corpus) {
@@ -205,12 +213,17 @@ static attn_status read_sounds(trainer *t) {
             }
         }
     }
-    status = status ? status : name_labels(t);
     status = status ? status : hold_out(t, t->train.sounds.count);
     if (!status) {
         t->train.sounds.masks = (sound_masks){o->signal.mask_frames, o->signal.mask_bins};
     }
     return status;
+}
+
+static attn_status read_sounds(trainer *t) {
+    attn_status status = new_labels(t);
+    status = status ? status : signal_task_read_sounds(t);
+    return status ? status : name_labels(t);
 }
 
 /* --- the corpora ------------------------------------------------------------------------ */
@@ -274,33 +287,38 @@ static attn_status copy_labels(const vocabulary *from, vocabulary *to) {
     return status;
 }
 
-static attn_status create(const trainer *t, network_purpose purpose, network *made) {
+attn_status signal_task_config(const trainer *t, signal_kind kind, signal_config *c) {
     const attn_train_options *o = t->options;
-    int is_picture = o->task == ATTN_TASK_IMAGE;
     patch_shape shape = t->train.pictures.shape;
-    log_mel_options frames = frames_of_options(o);
-    signal_config c = {.kind = is_picture ? SIGNAL_PICTURE : SIGNAL_SOUND,
-                       .hidden_size = o->width,
-                       .num_hidden_layers = o->layers,
-                       .num_attention_heads = o->heads,
-                       .intermediate_size = o->feed_forward,
-                       .hidden_act = signal_activation_find(o->activation),
-                       .hidden_dropout_prob = o->dropout,
-                       .attention_probs_dropout_prob = o->attention_dropout,
-                       .layer_norm_eps = 1e-6,
-                       .image_size = is_picture ? shape.width : 0,
-                       .patch_size = is_picture ? shape.patch : 1,
-                       .num_channels = is_picture ? shape.channels : 1,
-                       .rate = frames.rate,
-                       .window = frames.window,
-                       .hop = frames.hop,
-                       .bins = frames.bins,
-                       .max_frames = o->signal.max_frames};
-    if (c.hidden_act < 0) {
-        return fail(ATTN_ERROR_ARGUMENT, "activation is %s; relu, swish or gelu was expected", o->activation);
-    }
+    log_mel_options frames = signal_task_frames(o);
+    int is_picture = kind == SIGNAL_PICTURE;
+    *c = (signal_config){.kind = kind,
+                         .hidden_size = o->width,
+                         .num_hidden_layers = o->layers,
+                         .num_attention_heads = o->heads,
+                         .intermediate_size = o->feed_forward,
+                         .hidden_act = signal_activation_find(o->activation),
+                         .hidden_dropout_prob = o->dropout,
+                         .attention_probs_dropout_prob = o->attention_dropout,
+                         .layer_norm_eps = 1e-6,
+                         .image_size = is_picture ? shape.width : 0,
+                         .patch_size = is_picture ? shape.patch : 1,
+                         .num_channels = is_picture ? shape.channels : 1,
+                         .rate = frames.rate,
+                         .window = frames.window,
+                         .hop = frames.hop,
+                         .bins = frames.bins,
+                         .max_frames = o->signal.max_frames};
+    return c->hidden_act < 0 ? fail(ATTN_ERROR_ARGUMENT, "activation is %s; relu, swish or gelu was expected", o->activation)
+                             : ATTN_OK;
+}
+
+static attn_status create(const trainer *t, network_purpose purpose, network *made) {
+    int is_picture = t->options->task == ATTN_TASK_IMAGE;
+    signal_config c;
     signal_model *model;
-    attn_status status = copy_labels(t->labels, &c.labels);
+    attn_status status = signal_task_config(t, is_picture ? SIGNAL_PICTURE : SIGNAL_SOUND, &c);
+    status = status ? status : copy_labels(t->labels, &c.labels);
     status = status ? status : signal_new(&c, purpose, &model);
     if (!status) {
         *made = network_of(is_picture ? &signal_picture_kind : &signal_sound_kind, model);
@@ -323,7 +341,7 @@ static attn_status measure(trainer *t, const split *s, int full, attn_validation
 
 const task task_image = {.name = "image",
                          .counts = BATCH_COUNTS_SOURCE,
-                         .check = check,
+                         .check = signal_task_check,
                          .read_texts = read_images,
                          .encode = encode_pictures,
                          .create = create,
@@ -331,7 +349,7 @@ const task task_image = {.name = "image",
 
 const task task_speech = {.name = "speech",
                           .counts = BATCH_COUNTS_SOURCE,
-                          .check = check,
+                          .check = signal_task_check,
                           .read_texts = read_sounds,
                           .encode = encode_sounds,
                           .create = create,

@@ -208,7 +208,7 @@ static attn_status check_agreement(const attn_train_options *o) {
     if (o->average_kept && o->keep_last == 0) {
         return fail(ATTN_ERROR_ARGUMENT, "average-kept needs keep-last: how many checkpoints to average");
     }
-    const task *chosen = task_of(o->task);
+    const task *chosen = task_of(o);
     status = chosen->check ? chosen->check(o) : ATTN_OK;
     if (status) {
         return status;

@@ -65,6 +65,25 @@ def sounds(folder, name, count, rng):
     (folder / f"{name}.tsv").write_text("".join(lines))
 
 
+def spoken(folder, name, count, rng):
+    """One to three tones behind one another, and what they are."""
+    lines = []
+    for i in range(count):
+        said = [rng.randrange(2) for _ in range(rng.randint(1, 3))]
+        samples = []
+        for high in said:
+            hertz = rng.uniform(1200, 1800) if high else rng.uniform(200, 500)
+            samples += [int(8000 * sin(2 * pi * hertz * j / 4000)) for j in range(600)] + [0] * 300
+        path = f"wav/{name}{i}.wav"
+        with wave.open(str(folder / path), "wb") as out:
+            out.setnchannels(1)
+            out.setsampwidth(2)
+            out.setframerate(4000)
+            out.writeframes(b"".join(struct.pack("<h", s + rng.randrange(-200, 200)) for s in samples))
+        lines.append(f"{path}\t{' '.join('high' if high else 'low' for high in said)}\n")
+    (folder / f"{name}.tsv").write_text("".join(lines))
+
+
 def main():
     folder = Path(sys.argv[1])
     rng = random.Random(7)
@@ -76,6 +95,8 @@ def main():
             (folder / "classes" / name / f"{i}.png").write_bytes(grey_png(bar(label, rng)))
     sounds(folder, "sounds", 60, rng)
     sounds(folder, "heard", 20, rng)
+    spoken(folder, "said", 120, rng)
+    spoken(folder, "unheard", 20, rng)
     whole = grey_png(bar(0, rng))
     (folder / "upright.png").write_bytes(whole)
     (folder / "cut.png").write_bytes(whole[:len(whole) // 2])

@@ -111,4 +111,33 @@ expect 1 'middle' "$attn" evaluate --model m-wav --corpus label.tsv
 expect 2 'TSV' "$attn" evaluate --model m-wav --images test-images --labels test-labels
 expect 1 'no translations' "$attn" train "${sounds[@]}" --watch bleu --model m-no --updates 1
 
+# What is said: a sequence decoder over the same encoder.
+speech=(--task speech --text --tokenizer whitespace --corpus said.tsv --sample-rate 4000 --mel-bins 20 --max-frames 120
+  --max-positions 8 --max-tokens 8 --batch-tokens 200)
+"$attn" train "${speech[@]}" --model m-said "${small[@]}" --updates 200 --test-corpus unheard.tsv 2>log ||
+  { cat log; wrong "training on speech"; }
+grep -q 'test: word error rate 0.' log || wrong "no word error rate at the end: $(tail -3 log)"
+"$attn" evaluate --model m-said --corpus unheard.tsv >evaluation || wrong "evaluate speech"
+awk '/^word error rate/ && $4 <= 0.15 { found = 1 } END { exit !found }' evaluation || wrong "speech: $(cat evaluation)"
+for threads in 1 3; do
+  "$attn" transcribe --model m-said --scores --threads $threads wav/unheard[0-9].wav >"said-$threads" || wrong "transcribe"
+done
+cmp said-1 said-3 || wrong "a transcription depends on the threads"
+[ "$(cut -f 1,3 said-1)" = "$(head -10 unheard.tsv)" ] || [ "$(cut -f 1,3 said-1 | sort | comm -12 - <(sort unheard.tsv) | wc -l)" -ge 9 ] ||
+  wrong "transcribed: $(cat said-1)"
+"$attn" train "${speech[@]}" --model m-parts "${small[@]}" --updates 30 --quiet 2>log || wrong "first part of speech"
+"$attn" train "${speech[@]}" --model m-parts "${small[@]}" --updates 200 --resume --quiet --threads 1 2>log || wrong "second part"
+cmp m-said/model.safetensors m-parts/model.safetensors || wrong "an interrupted training on speech differs"
+"$attn" explain --model m-said wav/unheard0.wav --html e.html --color never >out || wrong "explain speech"
+grep -qE '(low|high)' out || wrong "explain speech shows no text"
+"$attn" explain --model m-said wav/unheard0.wav --json | python3 -c 'import json, sys; json.load(sys.stdin)' || wrong "its JSON"
+"$attn" transcribe --model m-wav wav/heard0.wav >out || wrong "a classifier of sounds transcribes"
+[ "$(cat out)" = "$(head -1 heard.tsv)" ] || wrong "label: $(cat out)"
+expect 1 'empty.wav' "$attn" transcribe --model m-said empty.wav wav/unheard0.wav
+[ -s out ] || wrong "the sound after a damaged one was not written down"
+expect 1 'reads sounds' bash -c 'echo x | "$1" translate --model m-said' - "$attn"
+expect 1 'reads no sounds' "$attn" transcribe --model m-png upright.png
+expect 1 'max-positions' "$attn" train "${speech[@]}" --max-positions 3 --max-tokens 3 --model m-no --updates 1
+expect 1 'task speech' "$attn" train "${pictures[@]}" --text --model m-no --updates 1
+
 [ $failures -eq 0 ] && echo "all as expected" || exit 1
