@@ -94,10 +94,11 @@ static int row_statistics(const work_plan *plan, const work_task *task, const at
         }
         float l = saved_log_sum_exp(plan, task, a, r);
         s->delta[r] = plan->tile->dot(o, d_o, (int)p->d_v);
-        s->factor[r] = 1.0f;
         large |= fabsf(l) > 16.0f && l > -INFINITY;
-        l = plan->rule.modified ? l : l * 1.44269504f;
-        s->log_sum_exp[r] = l == -INFINITY ? INFINITY : l;
+        const double exponent = plan->rule.modified ? (double)l : (double)l * 1.4426950408889634;
+        s->log_sum_exp[r] = l == -INFINITY ? INFINITY : (float)exponent;
+        /* what rounding the exponent takes away */
+        s->factor[r] = isfinite(l) ? 1.0f + 0.693147181f * (float)((double)s->log_sum_exp[r] - exponent) : 1.0f;
     }
     return large;
 }
@@ -281,13 +282,18 @@ static int backward_block(const work_plan *plan, const work_task *task, const at
         return 0;
     }
     if (count < (rows + TILE_ROWS - 1) / TILE_ROWS || plan->hides) {
-        /* what no tile computes must still be 0 for the transposed products */
-        for (int n = 0; n < rows; n++) {
-            memset(s->scores + n * LD_SCORES, 0, (size_t)whole(keys) * sizeof(float));
-            memset(s->products + n * LD_SCORES, 0, (size_t)whole(keys) * sizeof(float));
-        }
+        /* what no tile computes must still be 0 for the transposed products; all at once, since a
+         * memset of a short row may be compiled to something slow */
+        memset(s->scores, 0, (size_t)rows * LD_SCORES * sizeof(float));
+        memset(s->products, 0, (size_t)rows * LD_SCORES * sizeof(float));
     }
-    make_products(plan, tiles, count, keys, s);
+    const int step = p->bias || p->mask ? 1 : count;
+    for (int t = 0; t < count; t += step) {
+        if (p->bias || p->mask) {
+            ask_for_pairs(plan, tiles + t, s->rows, s->d_bias);
+        }
+        make_products(plan, tiles + t, step, keys, s);
+    }
     tile->gradient(tiles, count, s->rows, &plan->rule, first_key, s->scores, s->products, LD_SCORES,
                    s->log_sum_exp + from, s->factor + from, s->delta + from, s->d_bias,
                    p->bias_strides.key);

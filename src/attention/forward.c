@@ -1,4 +1,4 @@
-/* The forward pass. A task holds the queries of up to CHUNK_ROWS rows and passes once
+/* The forward pass. A task holds the queries of a chunk of rows and passes once
  * over the blocks of keys that they see:
  *
  *     S = Q K^T;  m' = max(m, row maxima of S);  P = exp(S - m')
@@ -24,27 +24,28 @@ typedef struct forward_scratch {
 static size_t lay_out(const work_plan *plan, void *base, forward_scratch *s) {
     scratch_cursor at = {.base = base};
     const size_t ldq = (size_t)plan->ldq, ldv = (size_t)plan->ldv;
-    s->q = scratch_take(&at, CHUNK_ROWS * ldq, sizeof(float));
-    s->o = scratch_take(&at, CHUNK_ROWS * ldv, sizeof(float));
-    s->maximum = scratch_take(&at, CHUNK_ROWS, sizeof(float));
-    s->sum = scratch_take(&at, CHUNK_ROWS, sizeof(float));
+    const size_t chunk = (size_t)plan_chunk_rows(plan->size.most_queries * plan->group);
+    s->q = scratch_take(&at, chunk * ldq, sizeof(float));
+    s->o = scratch_take(&at, chunk * ldv, sizeof(float));
+    s->maximum = scratch_take(&at, chunk, sizeof(float));
+    s->sum = scratch_take(&at, chunk, sizeof(float));
     s->k = scratch_take(&at, BLOCK_KEYS * ldq, sizeof(float));
     s->k_panels = scratch_take(&at, BLOCK_KEYS * ldq, sizeof(float));
     s->v = scratch_take(&at, BLOCK_KEYS * ldv, sizeof(float));
     s->v_rows = scratch_take(&at, BLOCK_KEYS * ldv, sizeof(uint16_t));
     s->scores = scratch_take(&at, FORWARD_ROWS * (BLOCK_KEYS + 16), sizeof(float));
     s->rounded = scratch_take(&at, FORWARD_ROWS * (BLOCK_KEYS + 16), sizeof(uint16_t));
-    s->rows = scratch_take(&at, CHUNK_ROWS, sizeof(score_row));
-    s->low = scratch_take(&at, CHUNK_ROWS, sizeof(int32_t));
-    s->high = scratch_take(&at, CHUNK_ROWS, sizeof(int32_t));
+    s->rows = scratch_take(&at, chunk, sizeof(score_row));
+    s->low = scratch_take(&at, chunk, sizeof(int32_t));
+    s->high = scratch_take(&at, chunk, sizeof(int32_t));
     return at.used;
 }
 
 static void load_queries(const work_plan *plan, const work_task *task, const attention_arrays *a,
                          forward_scratch *s) {
     const problem_t *p = plan->problem;
-    const void *source[CHUNK_ROWS];
-    int32_t positions[CHUNK_ROWS];
+    const void *source[MOST_CHUNK_ROWS];
+    int32_t positions[MOST_CHUNK_ROWS];
     uint64_t head_key = 0;
     for (int64_t n = 0; n < task->count; n++) {
         const int64_t r = task->first + n, i = r / plan->group;
@@ -123,6 +124,27 @@ static int load_keys(const work_plan *plan, const work_task *task, const attenti
            !plan->hides;
 }
 
+/* Scores of rows `from` on, tile by tile where something else is to come from memory meanwhile. */
+static void make_scores(const work_plan *plan, const row_tile *tiles, int count, int64_t from, int keys,
+                        forward_scratch *s) {
+    const problem_t *p = plan->problem;
+    const tile_kernels *tile = plan->tile;
+    const int64_t ld = BLOCK_KEYS + 16;
+    const int step = p->bias || p->mask ? 1 : count;
+    for (int t = 0; t < count; t += step) {
+        if (p->bias || p->mask) {
+            ask_for_pairs(plan, tiles + t, s->rows + from, NULL);
+        }
+        if (plan->pairs) {
+            tile->product_columns_bf16(tiles + t, step, s->q + from * plan->ldq / 2, plan->ldq / 2,
+                                       (int)(p->d + 1) / 2, s->k_panels, keys, s->scores, ld);
+        } else {
+            tile->product_columns(tiles + t, step, s->q + from * plan->ldq, plan->ldq, (int)p->d,
+                                  s->k_panels, keys, s->scores, ld);
+        }
+    }
+}
+
 static void attend_block(const work_plan *plan, const work_task *task, int64_t first_key, int keys,
                          forward_scratch *s) {
     const problem_t *p = plan->problem;
@@ -132,6 +154,9 @@ static void attend_block(const work_plan *plan, const work_task *task, int64_t f
     row_tile tiles[FORWARD_ROWS / TILE_ROWS];
     for (int64_t from = 0; from < task->count; from += FORWARD_ROWS) {
         const int rows = (int)(task->count - from < FORWARD_ROWS ? task->count - from : FORWARD_ROWS);
+        if (s->high[from + rows - 1] <= first_key || s->low[from] >= first_key + keys) {
+            continue; /* what rows see begins and ends no earlier than for the rows before */
+        }
         for (int64_t n = from; n < from + rows; n++) {
             fill_score_row(plan, task, task->first + n, s->low[n], s->high[n], first_key, keys,
                            s->rows + n);
@@ -141,13 +166,7 @@ static void attend_block(const work_plan *plan, const work_task *task, int64_t f
             continue;
         }
         float *o = s->o + from * plan->ldv;
-        if (plan->pairs) {
-            tile->product_columns_bf16(tiles, count, s->q + from * plan->ldq / 2, plan->ldq / 2,
-                                       (int)(p->d + 1) / 2, s->k_panels, keys, s->scores, ld);
-        } else {
-            tile->product_columns(tiles, count, s->q + from * plan->ldq, plan->ldq, (int)p->d,
-                                  s->k_panels, keys, s->scores, ld);
-        }
+        make_scores(plan, tiles, count, from, keys, s);
         tile->softmax(tiles, count, s->rows + from, &plan->rule, first_key, s->scores, ld,
                       s->maximum + from, s->sum + from, o, plan->ldv, columns);
         if (plan->pairs) {
@@ -257,6 +276,6 @@ attn_status attn_attention_forward(const attn_attention_problem *p, const void *
         return plan_run(&plan, 0, linear_forward_task, &a, workspace, workspace_size,
                         forward_scratch_size(&plan));
     }
-    return plan_run(&plan, CHUNK_ROWS, plan.tile ? forward_task : forward_reference_task, &a,
+    return plan_run(&plan, 1, plan.tile ? forward_task : forward_reference_task, &a,
                     workspace, workspace_size, forward_scratch_size(&plan));
 }

@@ -1,6 +1,7 @@
 /* Choosing kernels, cutting work, laying out the workspace, loading rows; see plan.h. */
 #include "attention/passes.h"
 
+#include <float.h>
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -75,6 +76,7 @@ attn_status plan_make(work_plan *plan, const problem_t *p, int caches) {
     plan->rule = (score_rule){
         .scale = problem_scale(p),
         .softcap = p->softcap,
+        .softcap_inverse = fminf(1.0f / p->softcap, FLT_MAX),
         .modified = p->bias || p->mask || p->alibi || p->softcap < INFINITY,
         .bias_stride = p->bias_strides.key,
         .mask_stride = p->mask_strides.key,
@@ -99,19 +101,19 @@ size_t plan_workspace(size_t scratch_size) {
 typedef struct task_walk {
     int64_t sequence;
     int64_t first_task, tasks; /* of that sequence */
+    int64_t rows, chunk_rows, chunks; /* of one of its key/value heads */
     sequence_view view;
 } task_walk;
 
-static int64_t chunks_of(const work_plan *plan, const sequence_view *s, int64_t chunk_rows) {
-    int64_t rows = s->queries * plan->group;
-    if (chunk_rows == 0) {
-        return 1;
+int64_t plan_chunk_rows(int64_t rows) {
+    int64_t chunk = CHUNK_ROWS;
+    while (chunk < MOST_CHUNK_ROWS && rows >= 8 * chunk) {
+        chunk *= 2;
     }
-    return (rows + chunk_rows - 1) / chunk_rows;
+    return chunk;
 }
 
-static int walk_to(const work_plan *plan, int64_t chunk_rows, task_walk *walk, int64_t number,
-                   work_task *task) {
+static int walk_to(const work_plan *plan, int chunked, task_walk *walk, int64_t number, work_task *task) {
     while (number >= walk->first_task + walk->tasks) {
         walk->first_task += walk->tasks;
         walk->sequence++;
@@ -119,16 +121,16 @@ static int walk_to(const work_plan *plan, int64_t chunk_rows, task_walk *walk, i
             return 0;
         }
         walk->view = problem_sequence(plan->problem, walk->sequence);
-        walk->tasks = chunks_of(plan, &walk->view, chunk_rows) * plan->problem->kv_heads;
+        walk->rows = walk->view.queries * plan->group;
+        walk->chunk_rows = chunked ? plan_chunk_rows(walk->rows) : walk->rows;
+        walk->chunks = chunked ? (walk->rows + walk->chunk_rows - 1) / walk->chunk_rows : 1;
+        walk->tasks = walk->chunks * plan->problem->kv_heads;
     }
-    const int64_t chunks = walk->tasks / plan->problem->kv_heads;
     const int64_t inside = number - walk->first_task;
-    const int64_t rows = walk->view.queries * plan->group;
     task->sequence = walk->view;
-    task->kv_head = inside / chunks;
-    task->chunk = inside % chunks;
-    task->first = task->chunk * chunk_rows;
-    task->count = chunk_rows == 0 || rows - task->first < chunk_rows ? rows - task->first : chunk_rows;
+    task->kv_head = inside / walk->chunks;
+    task->first = inside % walk->chunks * walk->chunk_rows;
+    task->count = walk->rows - task->first < walk->chunk_rows ? walk->rows - task->first : walk->chunk_rows;
     return 1;
 }
 
@@ -186,7 +188,7 @@ int64_t plan_threads(const work_plan *plan) {
     return products < 5e5 ? 1 : threads_get(); /* some ten microseconds */
 }
 
-attn_status plan_run(const work_plan *plan, int64_t chunk_rows, task_function work, void *context,
+attn_status plan_run(const work_plan *plan, int chunked, task_function work, void *context,
                      void *workspace, size_t workspace_size, size_t scratch_size) {
     const size_t each = (scratch_size + 63) / 64 * 64;
     attn_status status = plan_check_workspace(workspace, workspace_size, each);
@@ -227,7 +229,7 @@ attn_status plan_run(const work_plan *plan, int64_t chunk_rows, task_function wo
                     break;
                 }
                 run_chain(plan, number, work, context, scratch);
-            } else if (walk_to(plan, chunk_rows, &walk, number, &task)) {
+            } else if (walk_to(plan, chunked, &walk, number, &task)) {
                 work(plan, &task, context, scratch);
             } else {
                 break;
@@ -244,6 +246,21 @@ static void touch(const char *row, int64_t bytes, int to_write) {
             __builtin_prefetch(row + at, 1);
         } else {
             (void)*(const volatile char *)(row + at);
+        }
+    }
+}
+
+void ask_for_pairs(const work_plan *plan, const row_tile *tile, const score_row *rows, float *const *d_bias) {
+    const int bias = plan->rule.bias_stride == 1, mask = plan->rule.mask_stride == 1;
+    for (int r = tile->first; r < tile->first + tile->count; r++) {
+        for (int j = tile->low; j < tile->high && rows[r].bias && bias; j += 16) {
+            __builtin_prefetch(rows[r].bias + j);
+        }
+        for (int j = tile->low; j < tile->high && d_bias && d_bias[r] && bias; j += 16) {
+            __builtin_prefetch(d_bias[r] + j, 1);
+        }
+        for (int j = tile->low; j < tile->high && rows[r].mask && mask; j += 64) {
+            __builtin_prefetch(rows[r].mask + j);
         }
     }
 }

@@ -15,7 +15,8 @@
 #include "attention/tile.h"
 
 enum {
-    CHUNK_ROWS = 256, /* query rows of a forward task: K and V are packed once for them */
+    CHUNK_ROWS = 256, /* query rows of a task of the forward pass and of the weights: K and V are */
+    MOST_CHUNK_ROWS = 1024, /* packed once for them. The more rows, the larger: plan_chunk_rows() */
     BLOCK_KEYS = 128, /* keys of a block */
     FORWARD_ROWS = 48, /* query rows of a block: scores of 48 x 128 stay in the first cache */
     BACKWARD_ROWS = 96
@@ -52,16 +53,18 @@ typedef struct attention_arrays {
 typedef struct work_task {
     sequence_view sequence;
     int64_t kv_head;
-    int64_t chunk; /* rows chunk * rows_in_chunk ... */
     int64_t first, count; /* rows */
 } work_task;
 
 attn_status plan_make(work_plan *plan, const problem_t *problem, int caches);
 
+/* Rows of a task where a head of a sequence has `rows`: four tasks or more, if they are large. */
+int64_t plan_chunk_rows(int64_t rows);
+
 /* Runs work(task, scratch) on every task over OpenMP's threads, each with its own
- * scratch of scratch_size bytes. chunk_rows 0: a task is a whole sequence and head. */
+ * scratch of scratch_size bytes. Without `chunked` a task is a whole sequence and head. */
 typedef void (*task_function)(const work_plan *plan, const work_task *task, void *context, void *scratch);
-attn_status plan_run(const work_plan *plan, int64_t chunk_rows, task_function work, void *context,
+attn_status plan_run(const work_plan *plan, int chunked, task_function work, void *context,
                      void *workspace, size_t workspace_size, size_t scratch_size);
 
 /* The chain that a gradient of the problem's bias needs. */
@@ -106,6 +109,10 @@ void touch_queries(const work_plan *plan, const work_task *task, const void *q, 
                    int64_t width, int to_write);
 void touch_keys(const work_plan *plan, const work_task *task, const void *k, attn_strides strides,
                 int64_t width, int to_write);
+
+/* Asks for the biases and masks of a tile, and the gradients of biases where they are wanted: pieces
+ * of rows that lie far apart. Asked for before the tile's product is made, they are there after it. */
+void ask_for_pairs(const work_plan *plan, const row_tile *tile, const score_row *rows, float *const *d_bias);
 
 /* --- rows ------------------------------------------------------------------------ */
 

@@ -55,7 +55,7 @@ typedef struct cache_block {
 /* What is the same for all rows of a problem. */
 typedef struct score_rule {
     float scale;         /* s = scale * product */
-    float softcap;       /* INFINITY: none */
+    float softcap, softcap_inverse; /* INFINITY and 0: none */
     int modified;        /* a bias, mask, slope or soft cap is there */
     int64_t bias_stride; /* of keys */
     int64_t mask_stride;

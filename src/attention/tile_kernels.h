@@ -408,7 +408,8 @@ static void round_pairs(const float *rows, int64_t ld, int count, int columns, f
 
 /* --- scores ------------------------------------------------------------------------ */
 
-/* tanh: an odd polynomial below 0.65 (relative error 6e-9), else 1 - 2 / (e^2x + 1). */
+/* tanh: an odd polynomial below 0.65 (relative error 6e-9), else 1 - 2 / (e^2x + 1), which is
+ * left out where no lane needs it. */
 INLINE vec vec_tanh(vec x) {
     vec z = x * x;
     vec p = vec_set(-5.528634414e-03f);
@@ -418,9 +419,13 @@ INLINE vec vec_tanh(vec x) {
     p = p * z - 3.333326280e-01f;
     vec near = x + x * z * p;
     vec size = vec_abs(x);
+    ivec is_near = size < vec_set(0.65f);
+    if (!vec_any(~is_near)) {
+        return near;
+    }
     vec far = 1.0f - 2.0f / (vec_exp2(vec_min(vec_set(20.0f), size) * (2 * LOG2_E)) + 1.0f);
     far = (vec)((ivec)far | ((ivec)x & ivec_set(INT32_MIN)));
-    return vec_select(size < vec_set(0.65f), near, far);
+    return vec_select(is_near, near, far);
 }
 
 /* Lanes of the vector at `column` that the row may see. */
@@ -429,13 +434,29 @@ INLINE ivec seen(const score_row *row, int column) {
     return (key >= row->low) & (key < row->high);
 }
 
+/* What changes scores: nothing, a bias alone (of adjacent keys), or anything. */
+enum { NOT_MODIFIED, BIASED, MODIFIED };
+
+INLINE int modification(const score_rule *rule, const score_row *row) {
+    return !rule->modified ? NOT_MODIFIED
+           : row->bias && !row->mask && row->slope == 0.0f && rule->softcap == INFINITY && rule->bias_stride == 1
+               ? BIASED
+               : MODIFIED;
+}
+
 /* Natural scores of the vector at `column` from bare products. *slope: the soft cap's
  * derivative. */
-INLINE vec modified(vec s, const score_row *row, const score_rule *rule, int column, vec *slope) {
+INLINE vec modified(vec s, const score_row *row, const score_rule *rule, int column, vec *slope, const int kind) {
     s *= rule->scale;
     *slope = vec_set(1.0f);
+    if (kind == BIASED) {
+        const float *bias = row->bias + column;
+        const int lanes = smaller(row->high - column, VECTOR);
+        const vec added = lanes == VECTOR ? vec_load(bias) : vec_load_part(bias, larger(lanes, 0));
+        return vec_select(added == vec_set(-INFINITY), added, s + added);
+    }
     if (rule->softcap < INFINITY) {
-        vec t = vec_tanh(s / rule->softcap);
+        vec t = vec_tanh(s * rule->softcap_inverse);
         s = t * rule->softcap;
         *slope = 1.0f - t * t;
     }
@@ -502,7 +523,7 @@ INLINE void softmax_row(const int low, const int high, const score_row *row,
     vec slope;
     if (is_modified) {
         for (int c = low; c < high; c += VECTOR) {
-            vec x = modified(vec_load(s + c), row, rule, c, &slope);
+            vec x = modified(vec_load(s + c), row, rule, c, &slope, is_modified);
             if (c < whole_low || c >= whole_high) {
                 x = vec_select(seen(row, c), x, vec_set(-INFINITY));
             }
@@ -571,13 +592,17 @@ static void softmax(const row_tile *tiles, int tiles_count, const score_row *row
     for (int t = 0; t < tiles_count; t++) {
         const int low = round_down(tiles[t].low), high = round_up(tiles[t].high);
         for (int r = tiles[t].first; r < tiles[t].first + tiles[t].count && low < high; r++) {
-            if (rule->modified) {
-                softmax_row(low, high, rows + r, rule, 1, first_key, scores + r * ld, maximum + r,
-                            sum + r, output + r * ldo, columns);
-            } else {
-                softmax_row(low, high, rows + r, rule, 0, first_key, scores + r * ld, maximum + r,
-                            sum + r, output + r * ldo, columns);
+#define KIND(kind)                                                                                    \
+    case kind:                                                                                        \
+        softmax_row(low, high, rows + r, rule, kind, first_key, scores + r * ld, maximum + r, sum + r, \
+                    output + r * ldo, columns);                                                       \
+        break;
+            switch (modification(rule, rows + r)) {
+                KIND(NOT_MODIFIED)
+                KIND(BIASED)
+                KIND(MODIFIED)
             }
+#undef KIND
         }
     }
 }
@@ -592,7 +617,7 @@ INLINE void gradient_row(const int low, const int high, const score_row *row,
     for (int c = low; c < high; c += VECTOR) {
         vec x = vec_load(s + c), slope;
         if (is_modified) {
-            x = (modified(x, row, rule, c, &slope) - log_sum_exp) * unit;
+            x = (modified(x, row, rule, c, &slope, is_modified) - log_sum_exp) * unit;
         } else {
             x = x * unit - log_sum_exp;
         }
@@ -633,14 +658,17 @@ static void gradient(const row_tile *tiles, int tiles_count, const score_row *ro
     for (int t = 0; t < tiles_count; t++) {
         const int low = round_down(tiles[t].low), high = round_up(tiles[t].high);
         for (int r = tiles[t].first; r < tiles[t].first + tiles[t].count; r++) {
-            if (rule->modified) {
-                gradient_row(low, high, rows + r, rule, 1, first_key, scores + r * ld,
-                             products + r * ld, log_sum_exp[r], factor[r], delta[r],
-                             d_bias ? d_bias[r] : 0, d_bias_stride);
-            } else {
-                gradient_row(low, high, rows + r, rule, 0, first_key, scores + r * ld,
-                             products + r * ld, log_sum_exp[r], factor[r], delta[r], 0, 0);
+#define KIND(kind)                                                                                       \
+    case kind:                                                                                           \
+        gradient_row(low, high, rows + r, rule, kind, first_key, scores + r * ld, products + r * ld,     \
+                     log_sum_exp[r], factor[r], delta[r], kind && d_bias ? d_bias[r] : 0, d_bias_stride); \
+        break;
+            switch (modification(rule, rows + r)) {
+                KIND(NOT_MODIFIED)
+                KIND(BIASED)
+                KIND(MODIFIED)
             }
+#undef KIND
         }
     }
 }
@@ -655,7 +683,7 @@ static void weights(const row_tile *tiles, int tiles_count, const score_row *row
                 float *s = scores + r * ld + c;
                 vec x = vec_load(s), slope;
                 if (rule->modified) {
-                    x = (modified(x, rows + r, rule, c, &slope) - log_sum_exp[r]) * unit;
+                    x = (modified(x, rows + r, rule, c, &slope, MODIFIED) - log_sum_exp[r]) * unit;
                 } else {
                     x = x * unit - log_sum_exp[r];
                 }

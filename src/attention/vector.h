@@ -83,6 +83,21 @@ INLINE vec vec_select(ivec mask, vec yes, vec no) {
 #endif
 }
 
+/* 1 if the mask of any lane is set. */
+INLINE int vec_any(ivec mask) {
+#if VECTOR == 16
+    return _mm512_movepi32_mask((__m512i)mask) != 0;
+#elif VECTOR == 8
+    return _mm256_movemask_ps((__m256)mask) != 0;
+#else
+    int any = 0;
+    for (int i = 0; i < VECTOR; i++) {
+        any |= mask[i];
+    }
+    return any != 0;
+#endif
+}
+
 /* The larger one; b where either is not a number. */
 INLINE vec vec_max(vec a, vec b) {
 #if VECTOR == 16

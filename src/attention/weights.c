@@ -204,7 +204,7 @@ attn_status attn_attention_weights(const attn_attention_problem *p, const void *
         return fail(ATTN_ERROR_ARGUMENT, "attention: q, k or weights is NULL");
     }
     weights_call call = {.arrays = {.q = q, .k = k}, .weights = weights};
-    return plan_run(&plan, CHUNK_ROWS, weights_task, &call, workspace, workspace_size,
+    return plan_run(&plan, 1, weights_task, &call, workspace, workspace_size,
                     weights_scratch_size(&plan));
 }
 
