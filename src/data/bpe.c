@@ -184,7 +184,7 @@ static size_t decode_piece(const bpe *b, text_line piece, char *out) {
         size_t bytes = utf8_decode(piece.bytes + at, piece.length - at, &c);
         int byte = b->byte_level ? byte_of_character(c) : -1;
         if (byte >= 0) {
-            out[used++] = (char)byte;
+            out[used++] = byte ? (char)byte : '\xFF'; /* a NUL would end the text: it is made U+FFFD too */
         } else {
             memcpy(out + used, piece.bytes + at, bytes);
             used += bytes;

@@ -34,7 +34,7 @@ const char *bpe_file(const bpe *b, size_t *size);
 attn_status bpe_encode(const bpe *b, const vocabulary *pieces, int32_t unk, const char *text, size_t length,
                        id_buffer *ids);
 
-/* The bytes of pieces side by side, 0-terminated; invalid UTF-8 is made U+FFFD. */
+/* The bytes of pieces side by side, 0-terminated; invalid UTF-8 and NUL are made U+FFFD. */
 attn_status bpe_decode(const bpe *b, const text_line *pieces, size_t count, char **text);
 
 #endif

@@ -164,7 +164,7 @@ static void a_seed_and_a_prompt_say_what_is_drawn(void **state) {
 /* The share of each first token drawn, against the softmax at that temperature. */
 static void tokens_are_drawn_as_often_as_they_are_likely(void **state) {
     (void)state;
-    enum { DRAWS = 1000 };
+    enum { DRAWS = 500 };
     network n;
     tape t;
     generator *g = open_family(0, &n);
