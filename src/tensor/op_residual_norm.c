@@ -1,7 +1,7 @@
 /* y = LayerNorm(x + dropout(f)), one pass over the rows each way.
  *
- * x, f, y [tokens, width]; gain, bias [1, width]. The normalised rows and 1/std are
- * kept for the way back:
+ * x, f, y [tokens, width]; gain, bias [1, width]. The normalised rows, which take the place
+ * of f's values, and 1/std are kept for the way back:
  *   ds = rstd (gain dy - mean(gain dy) - unit mean(gain dy unit))
  *   dx += ds      df = mask ds / keep      dgain = sum dy unit      dbias = sum dy */
 #include "tensor/ops.h"
@@ -9,7 +9,7 @@
 
 typedef struct residual_norm_context {
     tensor *x, *f, *y;
-    void *unit;  /* [tokens, width], stored as y is */
+    void *unit;  /* [tokens, width], where f's values were */
     float *rstd; /* [tokens] */
     parameter gain, bias;
     uint64_t key;
@@ -66,11 +66,11 @@ tensor *op_residual_norm(tape *t, tensor *x, tensor *f, parameter gain, paramete
     }
     *c = (residual_norm_context){.x = x, .f = f, .y = y, .gain = gain, .bias = bias};
     if (t->recording) {
-        c->unit = tape_memory(t, x->rows * n, element_size(y->type));
+        c->unit = f->data;
         c->rstd = tape_memory(t, x->rows, sizeof(float));
         c->drop = (uint32_t)(dropout * 65536.0f + 0.5f);
         c->key = tape_draw(t);
-        if (!c->unit || !c->rstd) {
+        if (!c->rstd) {
             return NULL;
         }
     }

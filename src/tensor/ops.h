@@ -75,7 +75,8 @@ tensor *op_rotary(tape *t, tensor *x, const int32_t *places, const float *turns,
 tensor *op_dropout(tape *t, tensor *x, float dropout);
 
 /* y = LayerNorm(x + dropout(f)): the end of each sub-layer (Vaswani et al. 2017,
- * 5.4 and 3.1). */
+ * 5.4 and 3.1). f's values are used up: nothing else may read them, then or on the way back
+ * (a product without an activation does not). */
 tensor *op_residual_norm(tape *t, tensor *x, tensor *f, parameter gain, parameter bias, float epsilon, float dropout);
 
 typedef enum norm_kind { NORM_LAYER, NORM_RMS } norm_kind;

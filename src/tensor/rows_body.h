@@ -2,6 +2,9 @@
  * rows_*.c includes it once with its instruction set's flags and ROWS_TABLE set to
  * the name of its table. Sums run in 16 lanes and are folded in a fixed order. */
 #include <math.h>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 #include "base/random.h"
 #include "tensor/rows.h"
@@ -46,11 +49,20 @@ static void add(float *out, const float *in, int64_t n) {
 }
 
 /* The high and low halves of 16 products of 32 bits. */
+#if defined(__AVX512F__)
+static inline vecu multiply_wide(vecu a, uint32_t b, vecu *high) {
+    __m512i even = _mm512_mul_epu32((__m512i)a, _mm512_set1_epi64(b));
+    __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64((__m512i)a, 32), _mm512_set1_epi64(b));
+    *high = (vecu)_mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB);
+    return (vecu)_mm512_mask_shuffle_epi32(even, 0xaaaa, odd, _MM_PERM_CCAA);
+}
+#else
 static inline vecu multiply_wide(vecu a, uint32_t b, vecu *high) {
     vecq product = __builtin_convertvector(a, vecq) * (uint64_t)b;
     *high = __builtin_convertvector(product >> 32, vecu);
     return __builtin_convertvector(product, vecu);
 }
+#endif
 
 /* 16 Philox blocks give 8 decisions of 16 bits each: element e of a row takes half
  * e / 64 % 2 of word e / 16 % 4 of block e / 128 * 16 + e % 16. */
