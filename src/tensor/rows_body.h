@@ -2,9 +2,6 @@
  * rows_*.c includes it once with its instruction set's flags and ROWS_TABLE set to
  * the name of its table. Sums run in 16 lanes and are folded in a fixed order. */
 #include <math.h>
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#endif
 
 #include "base/random.h"
 #include "tensor/rows.h"
@@ -193,7 +190,11 @@ static inline void give_gradient(float *z, bf16 *copy, float *sums, vec gradient
         store_some(z, gradient, left);
     } else {
         vech h = narrowed(gradient);
-        memcpy(copy, &h, (size_t)(left < LANES ? left : LANES) * sizeof *copy);
+        if (left >= LANES) {
+            memcpy(copy, &h, sizeof h);
+        } else {
+            memcpy(copy, &h, (size_t)left * sizeof *copy);
+        }
     }
     if (sums) {
         store_some(sums, load_some(sums, left, 0) + gradient, left);

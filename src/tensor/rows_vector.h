@@ -5,6 +5,9 @@
 
 #include <stdint.h>
 #include <string.h>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 typedef float vec __attribute__((vector_size(64)));
 typedef int32_t veci __attribute__((vector_size(64)));
@@ -54,8 +57,13 @@ static inline vec choose(veci mask, vec yes, vec no) {
     return (vec)((mask & (veci)yes) | (~mask & (veci)no));
 }
 
+/* b where either is NaN. */
 static inline vec maximum(vec a, vec b) {
+#if defined(__AVX512F__)
+    return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+#else
     return choose(a > b, a, b);
+#endif
 }
 
 static inline float fold_sum(vec v) {

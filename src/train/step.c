@@ -8,8 +8,9 @@
 enum {
     LARGE_MODEL = 16 << 20, /* parameters: more than that make FEW_BLOCKS, of more than 64 MiB each */
     FEW_BLOCKS = 2,
-    PART_TOKENS = 2048,     /* of both sides, at most: it is what activations take memory for */
-    MOST_PARTS = 1 << 16,   /* of one batch */
+    PART_TOKENS = 2048, /* of both sides, at most: it is what activations take memory for */
+    LARGE_MODEL_PART_TOKENS = 512,
+    MOST_PARTS = 1 << 16, /* of one batch */
     SUM_BLOCK = 1 << 13
 };
 
@@ -156,7 +157,8 @@ static attn_status cut(worker *w, const batch *b, size_t first, size_t end, batc
 
 /* Parts that go into each block: by the batch alone. */
 static int parts_of_block(const gradient_step *s, const batch *b) {
-    size_t room = (size_t)s->block_count * PART_TOKENS, most = MOST_PARTS / GRADIENT_BLOCKS;
+    size_t tokens = s->network.parameters->size <= LARGE_MODEL ? PART_TOKENS : LARGE_MODEL_PART_TOKENS;
+    size_t room = (size_t)s->block_count * tokens, most = MOST_PARTS / GRADIENT_BLOCKS;
     size_t parts = (b->tokens_source + b->tokens_target + room - 1) / room;
     return (int)(parts < 1 ? 1 : parts > most ? most : parts);
 }
