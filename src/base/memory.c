@@ -16,8 +16,9 @@ void *memory_allocate_raw(size_t count, size_t size) {
     /* Large arrays ask for large pages: fewer faults, and addresses that the processor keeps. */
     size_t alignment = bytes >= 2 * (size_t)HUGE_PAGE ? HUGE_PAGE : ALIGNMENT;
     size_t rounded = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    void *pointer = aligned_alloc(alignment, rounded ? rounded : ALIGNMENT);
-    if (!pointer) {
+    void *pointer = NULL; /* aligned_alloc would want a multiple of the alignment */
+    if (posix_memalign(&pointer, alignment, rounded ? rounded : ALIGNMENT)) {
+        pointer = NULL;
         (void)fail(ATTN_ERROR_MEMORY, "out of memory: cannot allocate %zu bytes", bytes);
     }
 #ifdef MADV_HUGEPAGE

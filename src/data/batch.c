@@ -144,7 +144,7 @@ static void pack(batcher *b, size_t index, uint32_t pair) {
     size_t target_length = c->block ? stream_block(b, pair, &start) : sequence_length(c->target_offsets, pair);
     int32_t source_at = b->source_offsets[index], target_at = b->target_offsets[index];
     const int32_t *target = c->target + start;
-    if (!c->features)
+    if (!c->features && source_length)
         memcpy(b->source + source_at, c->source + c->source_offsets[pair], source_length * sizeof *b->source);
     memcpy(b->labels + target_at, target, target_length * sizeof *b->labels);
     b->target_input[target_at] = c->block ? target[-1] : c->pad;
