@@ -85,9 +85,9 @@ static int explain_text(const explain_settings *s, const char *text) {
         attn_model_free(model);
         return result;
     }
-    if (s->png || s->label) {
+    if (s->label) {
         attn_model_free(model);
-        return usage_error(&USAGE, "--%s is for a model of %s", s->png ? "png" : "label", s->png ? "pictures or sounds" : "labels");
+        return usage_error(&USAGE, "--label is for a model of labels");
     }
     attn_status status = attn_model_transcribes(model) ? attn_explain_speech(model, text, s->target, &s->options, &e)
                                                        : attn_explain(model, text, s->target, &s->options, &e);
@@ -98,6 +98,7 @@ static int explain_text(const explain_settings *s, const char *text) {
             (void)fprintf(stderr, "%s: every layer and head, to be opened in a browser\n", s->html);
         }
     }
+    status = status || !s->png ? status : attn_explanation_write_png(e, s->png);
     attn_explanation_free(e);
     attn_model_free(model);
     return status ? command_failed(&USAGE) : fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
@@ -127,7 +128,7 @@ int command_explain(int argc, char **argv) {
         option_string("model", &s.model, "DIR", "the model's folder (required)"),
         option_string("target", &s.target, "TEXT", "look at this translation instead of the model's own"),
         option_string("html", &s.html, "FILE", "also write a page with every layer and head"),
-        option_string("png", &s.png, "FILE", "pictures and sounds: also write all maps as a picture"),
+        option_string("png", &s.png, "FILE", "also write all maps as a picture: of pictures and sounds over them, of texts cross-attention"),
         option_string("label", &s.label, "NAME", "classes: explain this label instead of the likeliest"),
         option_flag("attribution", &s.attribution, "of a translation too: what each of its tokens rests on"),
         option_flag("json", &s.json, "print tokens and all weights as JSON instead of the table"),

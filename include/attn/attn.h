@@ -420,6 +420,9 @@ ATTN_PUBLIC attn_status attn_explanation_write_terminal(const attn_explanation *
                                                         int colour, FILE *out);
 /* One self-contained page with every layer and head. */
 ATTN_PUBLIC attn_status attn_explanation_write_html(const attn_explanation *explanation, const char *path);
+/* Cross-attention as a picture: a row of maps for each layer, a column for each head, in each map a
+ * row for each produced token; of speech with the spectrogram above, on the same axis of time. */
+ATTN_PUBLIC attn_status attn_explanation_write_png(const attn_explanation *explanation, const char *path);
 /* {"source": [...], "target": [...], "translation": "...", "encoder_self":
  * [layer][head][query][key], "decoder_self": ..., "cross": ...} */
 ATTN_PUBLIC attn_status attn_explanation_write_json(const attn_explanation *explanation, FILE *out);

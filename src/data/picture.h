@@ -33,6 +33,10 @@ attn_status picture_decode(const unsigned char *bytes, size_t size, const char *
  * tasks). Sides in 1 .. PICTURE_LARGEST_SIDE. */
 attn_status picture_resize(const picture *from, int width, int height, picture *resized);
 
+/* Frames [count, bins] of a sound as grey, time from left to right, low sounds below, the loudest
+ * white, the softest black. */
+attn_status spectrogram_draw(const float *frames, size_t count, int bins, picture *drawn);
+
 /* The picture as a PNG file's bytes; release with memory_free. */
 attn_status picture_encode(const picture *p, unsigned char **bytes, size_t *size);
 

@@ -200,6 +200,7 @@ void attn_explanation_free(attn_explanation *explanation) {
     token_list_release(&explanation->source);
     token_list_release(&explanation->target);
     memory_free(explanation->text);
+    picture_release(&explanation->spectrogram);
     memory_free(explanation);
 }
 

@@ -3,6 +3,7 @@
 #ifndef ATTN_INFER_EXPLAIN_H
 #define ATTN_INFER_EXPLAIN_H
 
+#include "data/picture.h"
 #include "infer/model.h"
 
 /* Weights of one layer: [heads, queries, keys]. */
@@ -24,6 +25,7 @@ struct attn_explanation {
     token_list source, target;
     int layers[ATTENTION_KINDS];
     layer_weights *weights[ATTENTION_KINDS]; /* [layers] */
+    picture spectrogram;    /* of speech; else empty */
 };
 
 /* What was read, for explain_source: ids with </s>, or rows of numbers and zeros as ids. */

@@ -140,26 +140,6 @@ static attn_status make_maps(attn_sight *s, const taker *taken, int64_t tokens) 
     return status;
 }
 
-/* Frames as grey, time from left to right, the loudest white, the softest black. */
-static attn_status draw_spectrogram(attn_sight *s, const float *frames, size_t count, int bins) {
-    float low = INFINITY, high = -INFINITY;
-    for (size_t i = 0; i < count * (size_t)bins; i++) {
-        low = fminf(low, frames[i]);
-        high = fmaxf(high, frames[i]);
-    }
-    s->shown = (picture){(int)count, bins, 1, memory_allocate(count, (size_t)bins)};
-    if (!s->shown.pixels) {
-        return ATTN_ERROR_MEMORY;
-    }
-    for (size_t i = 0; i < count; i++) {
-        for (int b = 0; b < bins; b++) {
-            float share = high > low ? (frames[i * (size_t)bins + (size_t)b] - low) / (high - low) : 0;
-            s->shown.pixels[(size_t)(bins - 1 - b) * count + i] = (unsigned char)(share * 255 + 0.5f);
-        }
-    }
-    return ATTN_OK;
-}
-
 static attn_status find_label(const signal_model *m, const char *label, int64_t *wanted) {
     *wanted = label ? vocabulary_find(&m->config.labels, label, strlen(label)) : -1;
     return label && *wanted < 0 ? fail(ATTN_ERROR_ARGUMENT, "the label \"%.100s\" is none of the model's %zu", label,
@@ -189,7 +169,7 @@ static attn_status fill(attn_sight *s, const signal_model *m, const char *path, 
     }
     status = status ? status : taken.layers ? run(s, m, rows, count, wanted, &taken) : ATTN_ERROR_MEMORY;
     status = status ? status : make_maps(s, &taken, s->rows * s->columns + (is_picture ? 1 : 0));
-    status = status || is_picture ? status : draw_spectrogram(s, rows, count, m->config.bins);
+    status = status || is_picture ? status : spectrogram_draw(rows, count, m->config.bins, &s->shown);
     s->pooling = taken.pooling;
     taken.pooling = NULL;
     release_taker(&taken);

@@ -290,6 +290,13 @@ attn_status attn_explain_speech(const attn_model *model, const char *path, const
     status = status ? status : name_places(&m->config, h.count, &read.tokens);
     read.features = h.rows;
     status = status ? status : explain_source(model, &read, target, options, explanation);
+    if (!status) {
+        status = spectrogram_draw(h.rows, h.count * SIGNAL_FRAMES_A_ROW, m->config.bins, &(*explanation)->spectrogram);
+    }
+    if (status && *explanation) {
+        attn_explanation_free(*explanation);
+        *explanation = NULL;
+    }
     id_buffer_release(&read.ids);
     token_list_release(&read.tokens);
     memory_free(h.rows);
