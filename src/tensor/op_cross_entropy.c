@@ -69,7 +69,7 @@ static attn_status spread_gradient(loss_state *s, int64_t first, int64_t count) 
     attn_status status = gemm_packed(t->gemm, matrix_rows(gradient_matrix(s->x), first, count), g, s->to_width,
                                      (gemm_options){0});
     (void)profile_enter(t->profile, PROFILE_LOGITS_WEIGHTS, PROFILE_BACKWARD, operations);
-    if (!status) {
+    if (!status && !parameters_frozen(t->parameters, s->table)) {
         matrix d_table = matrix_of(parameter_gradients(t->parameters, s->table), s->vocabulary, s->table.columns, ELEMENT_F32);
         status = gemm(t->gemm, d_table, matrix_transpose(g), matrix_rows(tensor_matrix(s->x), first, count),
                       (gemm_options){.accumulate = 1});

@@ -83,10 +83,12 @@ static void linear_backward(tape *t, void *context) {
     double operations = product_operations(g.rows, c->weight.rows, c->weight.columns);
     profile_place before = profile_enter(t->profile, PROFILE_LINEAR, PROFILE_BACKWARD, operations);
     tape_fail(t, tape_product(t, gradient_matrix(c->x), g, c->weight, 0, (gemm_options){.accumulate = accumulate}));
-    (void)profile_enter(t->profile, PROFILE_LINEAR_WEIGHTS, PROFILE_BACKWARD, operations);
-    matrix d_weight = matrix_of(parameter_gradients(t->parameters, c->weight), c->weight.rows, c->weight.columns,
-                                ELEMENT_F32);
-    tape_fail(t, gemm(t->gemm, d_weight, matrix_transpose(g), tensor_matrix(c->x), (gemm_options){.accumulate = 1}));
+    if (!parameters_frozen(t->parameters, c->weight)) {
+        (void)profile_enter(t->profile, PROFILE_LINEAR_WEIGHTS, PROFILE_BACKWARD, operations);
+        matrix d_weight = matrix_of(parameter_gradients(t->parameters, c->weight), c->weight.rows, c->weight.columns,
+                                    ELEMENT_F32);
+        tape_fail(t, gemm(t->gemm, d_weight, matrix_transpose(g), tensor_matrix(c->x), (gemm_options){.accumulate = 1}));
+    }
     profile_return(t->profile, before);
     tape_release_gradient(t, c->y);
 }

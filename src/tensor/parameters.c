@@ -83,6 +83,19 @@ const named_parameter *parameters_find(const parameters *set, const char *name) 
     return NULL;
 }
 
+int parameters_frozen(const parameters *set, parameter p) {
+    size_t low = 0, high = set->count; /* arrays are declared in the order of their offsets */
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (set->list[middle].where.offset < p.offset) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < set->count && set->list[low].where.offset == p.offset && set->list[low].frozen;
+}
+
 int64_t parameters_count(const parameters *set) {
     int64_t total = 0;
     for (size_t i = 0; i < set->count; i++) {

@@ -21,6 +21,7 @@ typedef struct named_parameter {
     size_t shape[4];
     parameter where;
     int transposed; /* 1: the file holds a matrix's transpose */
+    int frozen;     /* 1: not trained; its gradient need not be computed */
 } named_parameter;
 
 typedef struct parameters {
@@ -49,6 +50,9 @@ attn_status parameters_allocate(parameters *set, int with_gradients, int with_co
 void parameters_update_copies(parameters *set);
 
 const named_parameter *parameters_find(const parameters *set, const char *name);
+
+/* Whether the array that begins where p does is frozen. */
+int parameters_frozen(const parameters *set, parameter p);
 
 /* The number of elements, without the gaps that alignment leaves. */
 int64_t parameters_count(const parameters *set);

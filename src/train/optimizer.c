@@ -35,15 +35,15 @@ static attn_status find_stretches(optimizer *o) {
     stretch run = {0};
     attn_status status = ATTN_OK;
     for (size_t i = 0; i < set->count && !status; i++) {
-        const named_parameter *p = &set->list[i];
+        named_parameter *p = &set->list[i];
         int64_t end = p->where.offset + p->where.rows * p->where.columns;
         int decays = o->settings.kind == ATTN_OPTIMIZER_ADAMW && p->rank >= 2;
-        int frozen = is_frozen(&o->settings, p->name);
-        if (run.n > 0 && (frozen || decays != run.decays)) {
+        p->frozen = is_frozen(&o->settings, p->name);
+        if (run.n > 0 && (p->frozen || decays != run.decays)) {
             status = add_run(o, &capacity, run);
             run.n = 0;
         }
-        if (!frozen) {
+        if (!p->frozen) {
             run = run.n > 0 ? (stretch){run.at, end - run.at, decays}
                             : (stretch){p->where.offset, end - p->where.offset, decays};
         }
@@ -109,7 +109,7 @@ static attn_status name_what_is_not_finite(const optimizer *o) {
     size_t others = 0;
     for (size_t i = 0; i < set->count; i++) {
         const named_parameter *p = &set->list[i];
-        int64_t at = is_frozen(&o->settings, p->name) ? -1
+        int64_t at = p->frozen ? -1
                          : first_not_finite(parameter_gradients(set, p->where), p->where.rows * p->where.columns);
         others += at >= 0 && named;
         if (at >= 0 && !named) {

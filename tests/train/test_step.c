@@ -135,10 +135,50 @@ static void profile_counts_the_work_and_not_the_bits(void **state) {
     transformer_free(model);
 }
 
+/* What is frozen costs no product, and nobody else's gradient changes. */
+static void frozen_matrices_get_no_gradient(void **state) {
+    (void)state;
+    static text words;
+    batch b = make_batch(&words);
+    transformer *model = make_model(ELEMENT_F32);
+    parameters *set = &model->parameters;
+    network n = network_of(&transformer_kind, model);
+    gradient_step *step;
+    float *whole = memory_allocate((size_t)set->size, sizeof(float));
+    gradient_task task = {.smoothing = 0.1f, .divisor = (double)b.tokens_target, .seed = SEED};
+    loss_result result;
+    assert_int_equal(gradient_step_open(&n, 0, &step), ATTN_OK);
+    assert_int_equal(gradient_step_run(step, &b, &task, &result), ATTN_OK);
+    memcpy(whole, set->gradients, (size_t)set->size * sizeof(float));
+    for (size_t i = 0; i < set->count; i++) {
+        set->list[i].frozen = strncmp(set->list[i].name, "model.encoder.", 14) == 0;
+    }
+    assert_int_equal(gradient_step_run(step, &b, &task, &result), ATTN_OK);
+    int matrices = 0;
+    for (size_t i = 0; i < set->count; i++) {
+        const named_parameter *p = &set->list[i];
+        size_t count = (size_t)(p->where.rows * p->where.columns);
+        const float *now = parameter_gradients(set, p->where), *before = whole + p->where.offset;
+        if (!p->frozen) {
+            assert_memory_equal(now, before, count * sizeof(float));
+        } else if (p->rank == 2) {
+            for (size_t k = 0; k < count; k++) {
+                assert_true(now[k] == 0);
+            }
+            matrices++;
+        }
+    }
+    assert_int_equal(matrices, 6);
+    memory_free(whole);
+    gradient_step_free(step);
+    transformer_free(model);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_do_not_change_the_gradient),
         cmocka_unit_test(profile_counts_the_work_and_not_the_bits),
+        cmocka_unit_test(frozen_matrices_get_no_gradient),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
