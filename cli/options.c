@@ -151,6 +151,22 @@ static int set_number(const command_usage *usage, const option_row *row, const c
     return 0;
 }
 
+static int add_string(const command_usage *usage, const option_row *row, const char *text) {
+    const char **values = row->value;
+    int count = 0;
+    while (values[count]) {
+        count++;
+    }
+    if (!*text) {
+        return usage_error(usage, "--%s is empty, %s was expected", row->name, row->metavar);
+    }
+    if (count == row->most) {
+        return usage_error(usage, "--%s is given more than %d times", row->name, count);
+    }
+    values[count] = text;
+    return 0;
+}
+
 static int set_choice(const command_usage *usage, const option_row *row, const char *text) {
     char names[256] = "";
     size_t used = 0;
@@ -174,6 +190,7 @@ static int set_value(const command_usage *usage, option_row *row, const char *te
     case OPTION_INT64: return set_whole_number(usage, row, text);
     case OPTION_DOUBLE: return set_number(usage, row, text);
     case OPTION_CHOICE: return set_choice(usage, row, text);
+    case OPTION_STRINGS: return add_string(usage, row, text);
     case OPTION_STRING:
         if (!*text) {
             return usage_error(usage, "--%s is empty, %s was expected", row->name, row->metavar);

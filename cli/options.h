@@ -22,6 +22,7 @@ typedef enum option_kind {
     OPTION_INT64,
     OPTION_DOUBLE,
     OPTION_STRING,
+    OPTION_STRINGS, /* may be given `most` times; const char *[most + 1], NULL behind the last */
     OPTION_CHOICE /* int: the index in `choices` */
 } option_kind;
 
@@ -63,6 +64,10 @@ static inline option_row option_double(const char *name, double *value, double l
 }
 static inline option_row option_string(const char *name, const char **value, const char *metavar, const char *help) {
     return (option_row){.kind = OPTION_STRING, .name = name, .value = value, .metavar = metavar, .help = help};
+}
+static inline option_row option_strings(const char *name, const char **values, int most, const char *metavar,
+                                        const char *help) {
+    return (option_row){.kind = OPTION_STRINGS, .name = name, .value = values, .most = most, .metavar = metavar, .help = help};
 }
 /* choices ends with NULL; *value is an index in it (an enum may be cast to int). */
 static inline option_row option_choice(const char *name, int *value, const char *const *choices, const char *help) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "commands.h"
+#include "ensemble.h"
 #include "lines.h"
 #include "options.h"
 #include "translation_print.h"
@@ -11,7 +12,7 @@
 enum { CHUNK = 4096 };
 
 typedef struct score_settings {
-    const char *model, *source, *target;
+    const char *models[MOST_MODELS + 1], *source, *target;
     int threads;
     print_settings print;
     attn_translate_options options;
@@ -53,18 +54,18 @@ static int score_lines(const attn_model *model, score_settings *s, const line_li
 
 static int run(score_settings *s) {
     line_list source = {NULL, 0}, target = {NULL, 0};
-    attn_model *model;
+    ensemble together;
     int result = EXIT_FAILED;
     if (line_list_read(&source, s->source, "attn score") || line_list_read(&target, s->target, "attn score")) {
         result = EXIT_FAILED;
     } else if (source.count != target.count) {
         (void)fprintf(stderr, "attn score: %s has %zu lines, %s has %zu; the same number was expected\n", s->source,
                       source.count, s->target, target.count);
-    } else if (attn_model_load(s->model, &model)) {
+    } else if (ensemble_open(&together, s->models, ATTN_COMPUTE_AUTO, &s->options)) {
         result = command_failed(&USAGE);
     } else {
-        result = score_lines(model, s, &source, &target);
-        attn_model_free(model);
+        result = score_lines(together.models[0], s, &source, &target);
+        ensemble_close(&together);
     }
     line_list_free(&source);
     line_list_free(&target);
@@ -78,7 +79,8 @@ int command_score(int argc, char **argv) {
     static const char *const ALIGNMENTS[] = {"none", "words", "tokens", NULL};
     int operands;
     option_row rows[] = {
-        option_string("model", &s.model, "DIR", "the model's folder (required)"),
+        option_strings("model", s.models, MOST_MODELS, "DIR",
+                       "the model's folder (required); given several times: as in attn translate"),
         option_string("source", &s.source, "FILE", "source sentences, one a line (required)"),
         option_string("target", &s.target, "FILE", "their translations (required)"),
         option_double("length-penalty", &s.options.length_penalty, -10, 10, "X", "as in attn translate"),
@@ -101,7 +103,7 @@ int command_score(int argc, char **argv) {
     if (operands < argc) {
         return usage_error(&USAGE, "\"%.100s\" is not expected", argv[operands]);
     }
-    if (!s.model || !s.source || !s.target) {
+    if (!s.models[0] || !s.source || !s.target) {
         return usage_error(&USAGE, "--model DIR, --source FILE and --target FILE were expected");
     }
     s.options.alignment = s.print.alignment;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "ensemble.h"
 #include "lines.h"
 #include "options.h"
 #include "translation_print.h"
@@ -16,7 +17,7 @@
 enum { CHUNK_LINES = 2048, CHUNK_BYTES = 4 << 20 };
 
 typedef struct translate_settings {
-    const char *model, *prefix_file, *require_file, *forbid_file;
+    const char *models[MOST_MODELS + 1], *prefix_file, *require_file, *forbid_file;
     int compute, threads;
     print_settings print;
     attn_translate_options options;
@@ -89,8 +90,8 @@ static int read_files(translate_settings *s) {
 }
 
 static int translate_input(translate_settings *s) {
-    attn_model *model;
-    if (attn_model_load_as(s->model, (attn_compute)s->compute, &model)) {
+    ensemble together;
+    if (ensemble_open(&together, s->models, (attn_compute)s->compute, &s->options)) {
         return command_failed(&USAGE);
     }
     line_reader reader;
@@ -103,11 +104,11 @@ static int translate_input(translate_settings *s) {
         } else if (more == 0) {
             break;
         } else {
-            result = translate_chunk(model, s, &reader);
+            result = translate_chunk(together.models[0], s, &reader);
         }
     }
     line_reader_close(&reader);
-    attn_model_free(model);
+    ensemble_close(&together);
     return result;
 }
 
@@ -155,7 +156,9 @@ int command_translate(int argc, char **argv) {
     static const char *const ALIGNMENTS[] = {"none", "words", "tokens", NULL};
     option_row rows[] = {
         option_heading("Options"),
-        option_string("model", &s.model, "DIR", "the model's folder (required)"),
+        option_strings("model", s.models, MOST_MODELS, "DIR",
+                       "the model's folder (required); given several times, models of one vocabulary translate "
+                       "together: their logits are averaged"),
         option_choice("compute-type", &s.compute, OPTION_COMPUTE_TYPES,
                       "of matrix products; auto: int8 for a model of attn quantize, else f32"),
         option_int("batch-tokens", &o->batch_tokens, 1, 1 << 24, "N",
@@ -210,7 +213,7 @@ int command_translate(int argc, char **argv) {
     if (operands < argc) {
         return usage_error(&USAGE, "\"%.100s\" is not expected: text is read from standard input", argv[operands]);
     }
-    if (!s.model) {
+    if (!s.models[0]) {
         return usage_error(&USAGE, "--model DIR is missing");
     }
     if (check_together(&s, rows)) {

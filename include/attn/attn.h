@@ -141,6 +141,12 @@ typedef struct attn_translate_options {
      * counts from 1. */
     void (*warn)(void *context, size_t line, const char *sentence);
     void *context;
+
+    /* An ensemble: further models of the same vocabulary (at most 7), whose logits are averaged with the
+     * model's at each step, so that a token's probability is the models' geometric mean, normalised. Coverage,
+     * alignments and the limits of length are the model's own. attn_explain does without them. */
+    const attn_model *const *others; /* NULL */
+    int other_count;                 /* 0 */
 } attn_translate_options;
 
 ATTN_PUBLIC void attn_translate_options_defaults(attn_translate_options *options);

@@ -32,6 +32,7 @@ attn_status attn_score_pairs(const attn_model *model, const char *const *sources
     options = options ? options : &standard;
     attn_status status = model_check_searcher(model);
     status = status ? status : prepare_search(options, &prepared);
+    status = status ? status : prepare_ensemble(model, options, &prepared);
     if (status) {
         return status;
     }

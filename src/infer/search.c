@@ -40,11 +40,21 @@ typedef struct live_sentence {
     int32_t length;        /* source tokens */
 } live_sentence;
 
-/* A thread's own: its tape, caches and living sentences. */
+/* A model of the search and a thread's working memory with it. */
+typedef struct member {
+    searcher *s;
+    const translator *model;
+    search_room *room;
+} member;
+
+/* A thread's own: its models' memory and living sentences. The first model's tape and caches
+ * lead: the others' caches have the same places. */
 typedef struct worker {
     waiting_sentences *queue;
     const translator *model;
     const search_options *options;
+    member members[MOST_MODELS];
+    int member_count;
     tape *t;
     cache *self, *cross;
     live_sentence *alive;
@@ -141,6 +151,18 @@ static attn_status start_sentence(worker *w, size_t index, int32_t *places) {
     return ATTN_OK;
 }
 
+/* Readies a model for the next pass: the caches of those behind the first grow with its. Nobody takes
+ * their places one by one. */
+static attn_status follow(worker *w, int index) {
+    search_room *room = w->members[index].room;
+    if (index == 0) {
+        return ATTN_OK;
+    }
+    tape_reset(&room->tape);
+    attn_status status = cache_grow(&room->self, w->self->places);
+    return status ? status : cache_grow(&room->cross, w->cross->places);
+}
+
 /* Encodes sentences that wait and lets them join. */
 static attn_status admit(worker *w) {
     waiting_sentences *q = w->queue;
@@ -173,7 +195,14 @@ static attn_status admit(worker *w) {
         return status;
     }
     offsets[count] = (int32_t)tokens;
-    return w->model->kind->encode(t, w->model->model, (source_rows){ids, rows}, (packing){offsets, (int64_t)count}, places, w->cross);
+    for (int m = 0; m < w->member_count && !status; m++) {
+        const member *from = &w->members[m];
+        status = follow(w, m);
+        status = status ? status
+                        : from->model->kind->encode(&from->room->tape, from->model->model, (source_rows){ids, rows},
+                                                    (packing){offsets, (int64_t)count}, places, &from->room->cross);
+    }
+    return status;
 }
 
 /* Room for `rows` more keys and values: first those that no hypothesis needs. */
@@ -238,13 +267,34 @@ static attn_status gather_step(worker *w, step_input *in) {
     return ATTN_OK;
 }
 
-/* Each row's likeliest continuations: list[row * wanted], counts[row]. Logits exist for
- * a block of rows at a time. */
-static attn_status find_candidates(worker *w, const tensor *x, int64_t rows, candidate *list, int wanted, int *counts) {
+/* Logits of `count` rows from `first` on: of one model, or the mean of all. */
+static void find_logits(worker *w, tensor *const *x, int64_t first, int64_t count, float *logits, float *room) {
+    tape *t = w->t;
+    const int64_t vocabulary = w->model->config->vocab_size;
+    for (int m = 0; m < w->member_count; m++) {
+        const translator *model = w->members[m].model;
+        tape *own = &w->members[m].room->tape;
+        float *to = m ? room : logits;
+        tape_fail(t, multiply_packed(own, matrix_of(to, count, vocabulary, ELEMENT_F32),
+                                     matrix_rows(tensor_matrix(x[m]), first, count),
+                                     packed_parameters_find(own->packed, model->embedding),
+                                     (gemm_options){.bias = parameter_values(own->parameters, model->logits_bias)}));
+        if (m) {
+            t->rows->add(logits, room, count * vocabulary);
+        }
+    }
+    for (int64_t i = 0; i < count * vocabulary && w->member_count > 1; i++) {
+        logits[i] /= (float)w->member_count;
+    }
+}
+
+/* Each row's likeliest continuations: list[row * wanted], counts[row]. x: of each model. Logits
+ * exist for a block of rows at a time. */
+static attn_status find_candidates(worker *w, tensor *const *x, int64_t rows, candidate *list, int wanted, int *counts) {
     tape *t = w->t;
     const model_config *c = w->model->config;
-    const packed_weight *table = packed_parameters_find(t->packed, w->model->embedding);
-    float *logits = tape_memory(t, LOGIT_BLOCK * (int64_t)c->vocab_size, sizeof *logits);
+    const int64_t block = LOGIT_BLOCK * (int64_t)c->vocab_size;
+    float *logits = tape_memory(t, w->member_count > 1 ? 2 * block : block, sizeof *logits);
     int sampling = w->options->steering && w->options->steering->sampling.on;
     const continuation_context context = {
         .rows = t->rows, .vocabulary = c->vocab_size,
@@ -254,10 +304,8 @@ static attn_status find_candidates(worker *w, const tensor *x, int64_t rows, can
     size_t sentence = 0;
     int k = 0;
     for (int64_t first = 0; first < rows && !t->status; first += LOGIT_BLOCK) {
-        int64_t left = x->rows - first, count = left < LOGIT_BLOCK ? left : LOGIT_BLOCK;
-        tape_fail(t, multiply_packed(t, matrix_of(logits, count, c->vocab_size, ELEMENT_F32),
-                                 matrix_rows(tensor_matrix(x), first, count), table,
-                                 (gemm_options){.bias = parameter_values(t->parameters, w->model->logits_bias)}));
+        int64_t left = x[0]->rows - first, count = left < LOGIT_BLOCK ? left : LOGIT_BLOCK;
+        find_logits(w, x, first, count, logits, logits + block);
         for (int64_t i = 0; i < count && first + i < rows && !t->status; i++) {
             int64_t row = first + i;
             while (k == w->alive[sentence].beam.alive) {
@@ -320,11 +368,19 @@ static attn_status step(worker *w) {
     int wanted = 2 * w->options->beam + (w->options->steering && w->options->steering->requests ? MOST_PHRASES : 0);
     candidate *list = tape_memory(w->t, in.rows * wanted, sizeof *list);
     int *counts = tape_memory(w->t, in.rows, sizeof *counts);
-    tensor *x = w->model->kind->step(w->t, w->model->model, &in, w->self, w->cross);
-    if (x && in.cross_weights) {
-        add_coverage(w, &in);
+    tensor *x[MOST_MODELS];
+    for (int m = 0; m < w->member_count && !status; m++) {
+        const member *from = &w->members[m];
+        status = follow(w, m);
+        x[m] = status ? NULL
+                      : from->model->kind->step(&from->room->tape, from->model->model, &in, &from->room->self, &from->room->cross);
+        status = status ? status : from->room->tape.status;
+        if (in.cross_weights && !status) { /* the first model's */
+            add_coverage(w, &in);
+            in.cross_weights = NULL;
+        }
     }
-    status = x ? find_candidates(w, x, in.rows, list, wanted, counts) : w->t->status;
+    status = status ? status : find_candidates(w, x, in.rows, list, wanted, counts);
     return status ? status : advance(w, list, wanted, counts);
 }
 
@@ -342,24 +398,35 @@ static attn_status work(worker *w) {
     return status;
 }
 
-static attn_status run_worker(waiting_sentences *q) {
-    const translator *model = searcher_translator(q->s);
-    size_t most = (size_t)(MOST_ROWS / q->options->beam);
-    worker w = {.queue = q, .model = model, .options = q->options, .most_sentences = most ? most : 1};
-    search_room *room = searcher_borrow(q->s);
-    w.alive = memory_allocate(w.most_sentences, sizeof *w.alive);
-    attn_status status = room && w.alive ? ATTN_OK : ATTN_ERROR_MEMORY;
-    if (!status) {
-        w.t = &room->tape;
-        w.self = &room->self;
-        w.cross = &room->cross;
-        status = work(&w);
+static attn_status borrow_rooms(worker *w) {
+    w->member_count = 1 + w->options->other_count;
+    for (int m = 0; m < w->member_count; m++) {
+        searcher *s = m ? w->options->others[m - 1] : w->queue->s;
+        w->members[m] = (member){s, searcher_translator(s), searcher_borrow(s)};
+        if (!w->members[m].room) {
+            w->member_count = m;
+            return ATTN_ERROR_MEMORY;
+        }
     }
+    w->t = &w->members[0].room->tape;
+    w->self = &w->members[0].room->self;
+    w->cross = &w->members[0].room->cross;
+    return ATTN_OK;
+}
+
+static attn_status run_worker(waiting_sentences *q) {
+    size_t most = (size_t)(MOST_ROWS / q->options->beam);
+    worker w = {.queue = q, .model = searcher_translator(q->s), .options = q->options, .most_sentences = most ? most : 1};
+    w.alive = memory_allocate(w.most_sentences, sizeof *w.alive);
+    attn_status status = borrow_rooms(&w);
+    status = status ? status : w.alive ? work(&w) : ATTN_ERROR_MEMORY;
     while (w.alive_count) {
         drop_sentence(&w, w.alive_count - 1);
     }
     memory_free(w.alive);
-    searcher_return(q->s, room);
+    for (int m = 0; m < w.member_count; m++) {
+        searcher_return(w.members[m].s, w.members[m].room);
+    }
     return status;
 }
 

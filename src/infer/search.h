@@ -21,6 +21,10 @@
 #include "infer/steering.h"
 #include "infer/translator.h"
 
+struct searcher;
+
+enum { MOST_MODELS = 8 };
+
 typedef struct search_options {
     int beam;              /* 1 .. 64 */
     double length_penalty;
@@ -32,6 +36,8 @@ typedef struct search_options {
                               max_length if that is less; 0: anywhere */
     const float *features;    /* rows for the source's tokens where the model reads no ids; else NULL */
     const steering *steering; /* NULL: the model alone decides */
+    struct searcher *const *others; /* [other_count] more models of the same vocabulary (an ensemble): */
+    int other_count;                /* the search sees the mean of all models' logits */
 } search_options;
 
 /* One translation. ids are without </s>. */

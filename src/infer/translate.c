@@ -93,6 +93,7 @@ attn_status attn_translate(const attn_model *model, const char *const *texts, si
     options = options ? options : &standard;
     attn_status status = model_check_searcher(model);
     status = status ? status : prepare_search(options, &prepared);
+    status = status ? status : prepare_ensemble(model, options, &prepared);
     if (status) {
         return status;
     }

@@ -24,10 +24,14 @@ attn_status encode_texts(const attn_model *model, tokenizer_side side, const cha
 typedef struct prepared_search {
     search_options options;
     steering steering;
+    searcher *others[MOST_MODELS - 1];
 } prepared_search;
 
 /* ATTN_ERROR_ARGUMENT where a value is out of range. */
 attn_status prepare_search(const attn_translate_options *options, prepared_search *out);
+
+/* Adds the models that translate together with this one. ATTN_ERROR_ARGUMENT where one does not fit. */
+attn_status prepare_ensemble(const attn_model *model, const attn_translate_options *options, prepared_search *out);
 
 /* Adds what is asked of each sentence. */
 void prepare_requests(prepared_search *prepared, const sentence_request *requests);

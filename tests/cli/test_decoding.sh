@@ -107,6 +107,17 @@ echo "t3 other" >odd_target.txt
 grep -q "unk" out && wrong "--replace-unknown: $(cat out)"
 grep -qE "^t3 (strange|w3)" out || wrong "--replace-unknown: $(cat out)"
 
+# --- ensembles
+"$attn" translate --model m --model m <some.txt | cmp -s - plain || wrong "a model beside itself translates otherwise"
+small=(--tokenizer whitespace --layers 1 --width 24 --heads 2 --feed-forward 32 --updates 5)
+sed 's/w1/x/g' s.txt >x.txt
+"$attn" train --source s.txt --target t.txt --model other "${small[@]}" 2>log || wrong "another model: $(cat log)"
+"$attn" train --source x.txt --target t.txt --model apart "${small[@]}" 2>log || wrong "a third model: $(cat log)"
+"$attn" translate --model m --model other --scores <some.txt >both || wrong "an ensemble"
+cut -f2 both >both.t
+"$attn" score --model m --model other --source some.txt --target both.t | cmp -s - <(cut -f1 both) || wrong "an ensemble scores otherwise"
+expect 1 "of its vocabulary" "$attn" translate --model m --model apart
+
 # --- repeating
 echo 'w1 w1 w1 w1' | "$attn" translate --model m --no-repeat-ngram 1 >out
 tr ' ' '\n' <out | sort | uniq -d | grep -q . && wrong "--no-repeat-ngram 1 repeats: $(cat out)"

@@ -1,0 +1,19 @@
+/* Models that translate together: --model given several times. */
+#ifndef ATTN_CLI_ENSEMBLE_H
+#define ATTN_CLI_ENSEMBLE_H
+
+#include <attn/attn.h>
+
+enum { MOST_MODELS = 8 };
+
+typedef struct ensemble {
+    attn_model *models[MOST_MODELS];
+    int count;
+} ensemble;
+
+/* Loads them (names end with NULL) and tells the options of all but the first. -1: failed, and
+ * attn_last_error() says why. */
+int ensemble_open(ensemble *e, const char *const *names, attn_compute compute, attn_translate_options *options);
+void ensemble_close(ensemble *e);
+
+#endif
