@@ -128,6 +128,29 @@ static int should_stop(void *context) {
     return signals_seen > 0;
 }
 
+/* Options that some tasks alone look at. */
+static int check_task(const command_usage *usage, const attn_train_options *o, const option_row *rows) {
+    enum { TRANSLATE = 1 << ATTN_TASK_TRANSLATE, CLASSIFY = 1 << ATTN_TASK_CLASSIFY, MASKED = 1 << ATTN_TASK_MASKED,
+           IMAGE = 1 << ATTN_TASK_IMAGE, SPEECH = 1 << ATTN_TASK_SPEECH, LANGUAGE = 1 << ATTN_TASK_LANGUAGE };
+    static const struct {
+        const char *option;
+        int tasks;
+    } OWN[] = {{"architecture", TRANSLATE | LANGUAGE}, {"cell", TRANSLATE}, {"score", TRANSLATE}, {"hidden", TRANSLATE},
+               {"pooling", CLASSIFY}, {"word-dropout", CLASSIFY}, {"mask-share", MASKED},
+               {"family", LANGUAGE}, {"kv-heads", LANGUAGE}, {"block", LANGUAGE},
+               {"max-tokens", ~LANGUAGE}, {"skip-invalid", ~LANGUAGE},
+               {"images", IMAGE}, {"labels", IMAGE}, {"image-size", IMAGE}, {"patch-size", IMAGE}, {"colour", IMAGE},
+               {"rotation", IMAGE}, {"sample-rate", SPEECH}, {"mel-bins", SPEECH}, {"max-frames", SPEECH},
+               {"mask-frames", SPEECH}, {"mask-bins", SPEECH}};
+    const option_row *task = options_find(rows, "task");
+    for (size_t i = 0; i < sizeof OWN / sizeof *OWN; i++) {
+        if (options_find(rows, OWN[i].option)->given == OPTION_ON_COMMAND_LINE && !(OWN[i].tasks & 1 << o->task)) {
+            return usage_error(usage, "--%s is not an option of --task %s", OWN[i].option, task->choices[*(const int *)task->value]);
+        }
+    }
+    return 0;
+}
+
 /* What the library cannot see: options that were given to no purpose. */
 static int check_given(const command_usage *usage, const attn_train_options *o, const option_row *rows) {
     static const char *const SHAPE[] = {"tokenizer", "vocabulary", "join-continuation", "layers", "width", "heads",
@@ -364,6 +387,7 @@ int command_train(int argc, char **argv) {
     } else if (task != ATTN_TASK_TRANSLATE && !options_find(rows, "tokenizer")->given) {
         tokenizer = ATTN_TOKENIZER_WORDPIECE;
     }
+    status = status ? status : check_task(&usage, &o, rows);
     status = status ? status : check_given(&usage, &o, rows);
     status = status ? status : recipe_write(&usage, rows, &r);
     if (!status) {

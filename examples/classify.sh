@@ -62,8 +62,9 @@ for seed in $seeds; do
     if [ "$task" = trec500 ]; then
         awk -v seed="$seed" 'BEGIN { srand(seed) } { print rand() "\t" $0 }' "$folder/train.tsv" | sort -g | head -500 |
             cut -f 2- >"$folder/few-$seed.tsv"
-        EPOCHS=${EPOCHS:-30} learn "$seed" "$folder/few-$seed.tsv" "" "$folder/test.tsv" "$folder/alone-$seed" $common
-        EPOCHS=${EPOCHS:-30} learn "$seed" "$folder/few-$seed.tsv" "" "$folder/test.tsv" "$folder/pretrained-$seed" \
+        EPOCHS=${EPOCHS:-40} BATCH=${BATCH:-150} # the same number of updates for both, and enough of them
+        learn "$seed" "$folder/few-$seed.tsv" "" "$folder/test.tsv" "$folder/alone-$seed" $common
+        learn "$seed" "$folder/few-$seed.tsv" "" "$folder/test.tsv" "$folder/pretrained-$seed" \
             --init "$folder/guesser" --max-tokens 64
     else
         learn "$seed" "$folder/train.tsv" "$valid" "$folder/test.tsv" "$folder/tuned-$seed" --init "$folder/guesser" --max-tokens 64

@@ -98,6 +98,9 @@ expect 1 'NUL' "$attn" train --task language --corpus nul.txt --model x "${small
 expect 1 'is empty' "$attn" train --task language --corpus empty.txt --model x "${small[@]}" --updates 1
 expect 1 'plain text' "$attn" train --task language --source text.txt --target text.txt --model x "${small[@]}" --updates 1
 expect 1 'kv-heads is 3' "$attn" train --task language --corpus text.txt --model x --family llama --kv-heads 3 --updates 1
+expect 2 '--block is not an option of --task classify' "$attn" train --task classify --corpus text.txt --model x --block 8 --updates 1
+expect 2 '--mask-share is not an option of --task translate' "$attn" train --corpus text.txt --model x --mask-share 0.2 --updates 1
+expect 2 '--max-tokens is not an option of --task language' "$attn" train --task language --corpus text.txt --model x --max-tokens 8 --updates 1
 [ ! -e x/model.safetensors ] || wrong "a model was left behind"
 sed -i 's/"vocab_size": [0-9]*/"vocab_size": 4/' m-llama/config.json
 expect 1 'm-llama' "$attn" generate --model m-llama --prompt a
