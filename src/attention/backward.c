@@ -365,6 +365,12 @@ static void store_queries(const work_plan *plan, const work_task *task, const at
     }
 }
 
+/* exp(sink - l) with the exponent that the kernels have, as rounded: the row's factor is for that. */
+static double sink_weight(const work_plan *plan, const work_task *task, int64_t r, const backward_scratch *s) {
+    const double sink = (double)plan->problem->sinks[row_head(plan, task, r)], l = (double)s->log_sum_exp[r];
+    return plan->rule.modified ? exp(sink - l) : exp2(sink * 1.4426950408889634 - l);
+}
+
 /* The sink takes part of the weight and has no value: its score's gradient is
  * -exp(sink - l) delta. */
 static void sink_gradients(const work_plan *plan, const work_task *task, const backward_call *call,
@@ -373,9 +379,8 @@ static void sink_gradients(const work_plan *plan, const work_task *task, const b
     for (int64_t r = 0; r < task->count; r++) {
         const int64_t head = row_head(plan, task, r);
         const float l = saved_log_sum_exp(plan, task, &call->arrays, r);
-        const float sink = plan->problem->sinks[head];
-        if (sink > -INFINITY && l > -INFINITY) {
-            to[head] -= exp((double)sink - (double)l) * (double)(s->factor[r] * s->delta[r]);
+        if (l > -INFINITY) {
+            to[head] -= sink_weight(plan, task, r, s) * (double)(s->factor[r] * s->delta[r]);
         }
     }
 }
@@ -404,7 +409,7 @@ static void correct_rows(const work_plan *plan, const work_task *task, const att
     row_tile tiles[BACKWARD_ROWS / TILE_ROWS];
     for (int64_t r = 0; r < task->count; r++) {
         const float l = saved_log_sum_exp(plan, task, a, r);
-        s->factor[r] = p->sinks && l > -INFINITY ? expf(p->sinks[row_head(plan, task, r)] - l) : 0;
+        s->factor[r] = p->sinks && l > -INFINITY ? (float)sink_weight(plan, task, r, s) : 0;
     }
     int64_t reached = 0;
     for (int64_t first = 0; first < task->sequence.length; first += BLOCK_KEYS) {

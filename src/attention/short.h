@@ -10,7 +10,7 @@
 
 #include <attn/attention.h>
 
-enum { SHORT_QUERIES = 64, SHORT_KEYS = 64, SHORT_ARRAYS = 8 };
+enum { SHORT_QUERIES = 64, SHORT_KEYS = 128, SHORT_ARRAYS = 8 };
 
 /* Rows of one head: the first, and bytes from a token to the next. */
 typedef struct short_rows {

@@ -132,10 +132,12 @@ static void weights_rows(const work_plan *plan, const work_task *task, const wei
         if (p->sinks) {
             const int64_t head = task->kv_head * plan->group + (from + n) % plan->group;
             const float m = s->maximum[n] / unit, sink = p->sinks[head];
-            const float most = m > sink ? m : sink;
-            s->sum[n] = (m == -INFINITY ? 0 : s->sum[n] * expf(m - most)) +
-                        (sink == -INFINITY ? 0 : expf(sink - most));
-            s->maximum[n] = most * unit;
+            if (sink > m) {
+                s->sum[n] = 1 + (m == -INFINITY ? 0 : s->sum[n] * expf(m - sink));
+                s->maximum[n] = sink * unit;
+            } else if (sink > -INFINITY) { /* a maximum that stays keeps its last bit */
+                s->sum[n] += expf(sink - m);
+            }
         }
         /* the maximum alone goes into the exponent; dividing by the sum keeps scores of
          * any size */

@@ -115,7 +115,9 @@ static void plain_head(const case_arrays *a, const sequence_view *s, int64_t hea
         }
         float sum = p->sinks ? expf(p->sinks[head] - most) : 0;
         for (int64_t j = 0; j < s->keys; j++) {
+            const float x = w[j] == -INFINITY ? 0 : w[j];
             w[j] = w[j] == -INFINITY ? 0 : expf(w[j] - most);
+            r->weight_term = fmaxf(r->weight_term, w[j] * fabsf(x));
             sum += w[j];
         }
         r->log_sum_exp[head * (int64_t)(a->rows / (size_t)p->heads) + s->q_first + i] =
@@ -151,7 +153,11 @@ static void plain_head(const case_arrays *a, const sequence_view *s, int64_t hea
                 r->d_bias[bias_at(p, s->index, head, i, j) - p->bias] += d_s;
             }
             d_s = rounded(t, d_s * slope[j]);
+            const float term = fabsf(w[j] * product * keep[j]), norm = fminf(q_norm, k_norms[j]);
+            const float part = term * fabsf(slope[j] * problem_scale(p)) / (p->score == ATTN_SCORE_COSINE ? norm : 1);
+            r->bias_term = fmaxf(r->bias_term, term);
             for (int64_t c = 0; c < p->d; c++) {
+                r->gradient_term = fmaxf(r->gradient_term, part * fmaxf(fabsf(keys[j * p->d + c]), fabsf(q[c])));
                 d_q[c] += d_s * problem_scale(p) * keys[j * p->d + c];
                 d_k[j * p->d + c] += d_s * problem_scale(p) * q[c];
             }
