@@ -72,7 +72,9 @@ char *memory_copy_bytes(const char *text, size_t length) {
     }
     char *copy = memory_allocate_raw(length + 1, 1);
     if (copy) {
-        memcpy(copy, text, length);
+        if (length) { /* nothing may be at NULL */
+            memcpy(copy, text, length);
+        }
         copy[length] = '\0';
     }
     return copy;

@@ -17,7 +17,8 @@ typedef struct bpe bpe;
 /* 1 if the file is a tokenizer.json whose model is BPE. */
 bool bpe_is_file(const char *path);
 
-/* Reads tokenizer.json: its pieces (with those of added_tokens) and merges. */
+/* Reads tokenizer.json: its pieces (with those of added_tokens), the caller's to release also
+ * on failure, and merges. */
 attn_status bpe_load(const char *path, vocabulary *pieces, bpe **loaded);
 
 /* Characters of the lines, each once, by code point: </s>, <unk>, characters, <pad>. */
