@@ -57,6 +57,7 @@ const attention_case attention_check_cases[] = {
     {.name = "heads apart, d 64", SHAPE(2, 70, 140, 4, 2, 64, 64), .layout = CASE_APART, .packed = 1},
     {.name = "linear, heads apart", SHAPE(3, 50, 140, 4, 2, 20, 33), .layout = CASE_APART,
      .score = ATTN_SCORE_LINEAR, TOP_LEFT},
+    {.name = "large scores, sinks", SHAPE(2, 60, 70, 4, 2, 32, 32), .amplitude = 30, .sinks = 1},
     {.name = "many rows", SHAPE(1, 2100, 90, 2, 1, 16, 16)},
     {.name = "many rows, window", SHAPE(1, 1100, 1100, 4, 1, 16, 16), .window = 1, .left = 60, BOTTOM_RIGHT},
     {.name = "bias over none", SHAPE(3, 40, 50, 2, 2, 32, 32), .bias = 4},
