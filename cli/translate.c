@@ -10,19 +10,23 @@
 
 #include "commands.h"
 #include "ensemble.h"
+#include "glossary.h"
 #include "lines.h"
 #include "options.h"
+#include "pieces.h"
 #include "translation_print.h"
 
 enum { CHUNK_LINES = 2048, CHUNK_BYTES = 4 << 20 };
 
 typedef struct translate_settings {
-    const char *models[MOST_MODELS + 1], *prefix_file, *require_file, *forbid_file;
-    int compute, threads;
+    const char *models[MOST_MODELS + 1], *prefix_file, *require_file, *forbid_file, *glossary_file;
+    int compute, threads, split;
     print_settings print;
     attn_translate_options options;
     line_list prefixes, required, forbidden;
-    size_t first_line; /* lines before this chunk */
+    glossary glossary;
+    text_pieces pieces; /* this chunk's sentences, with --split-sentences */
+    size_t first_line;  /* lines before this chunk */
 } translate_settings;
 
 static const char SYNOPSIS[] = "--model DIR [OPTION]... <IN >OUT";
@@ -39,6 +43,7 @@ static const command_usage USAGE = {"translate", SYNOPSIS, SUMMARY, NOTES};
 
 static void print_warning(void *context, size_t line, const char *sentence) {
     const translate_settings *s = context;
+    line = s->split ? s->pieces.lines[line - 1] + 1 : line;
     (void)fprintf(stderr, "attn translate: line %zu: %s\n", s->first_line + line, sentence);
 }
 
@@ -61,18 +66,69 @@ static int find_lines(const translate_settings *s, const char *file, const line_
     return 0;
 }
 
+/* What the glossary requires of each text, to be freed with release_required; NULL: failed. */
+static char **find_required(const glossary *g, char *const *texts, size_t count) {
+    char **required = calloc(count + 1, sizeof *required);
+    for (size_t i = 0; i < count && required; i++) {
+        required[i] = glossary_find(g, texts[i]);
+        if (!required[i]) {
+            while (i-- > 0) {
+                free(required[i]);
+            }
+            free(required);
+            required = NULL;
+            break;
+        }
+    }
+    if (!required) {
+        (void)fputs("attn translate: out of memory\n", stderr);
+    }
+    return required;
+}
+
+static void release_required(char **required, size_t count) {
+    for (size_t i = 0; i < count && required; i++) {
+        free(required[i]);
+    }
+    free(required);
+}
+
+static int translate_texts(const attn_model *model, translate_settings *s, char *const *texts, size_t count,
+                           attn_translation **result) {
+    char **required = NULL;
+    if (s->glossary_file) {
+        required = find_required(&s->glossary, texts, count);
+        if (!required) {
+            return EXIT_FAILED;
+        }
+        s->options.required = (const char *const *)required;
+    }
+    attn_status status = attn_translate(model, (const char *const *)texts, count, &s->options, result);
+    release_required(required, count);
+    return status ? command_failed(&USAGE) : EXIT_DONE;
+}
+
 static int translate_chunk(const attn_model *model, translate_settings *s, const line_reader *reader) {
     attn_translation *result;
     s->options.context = s;
     if (find_lines(s, s->prefix_file, &s->prefixes, reader->count, &s->options.prefixes) ||
-        find_lines(s, s->require_file, &s->required, reader->count, &s->options.required)) {
+        find_lines(s, s->require_file, &s->required, reader->count, &s->options.required) ||
+        (s->split && pieces_make(&s->pieces, reader->lines, reader->count))) {
         return EXIT_FAILED;
     }
-    if (attn_translate(model, (const char *const *)reader->lines, reader->count, &s->options, &result)) {
-        return command_failed(&USAGE);
+    int failed = translate_texts(model, s, s->split ? s->pieces.texts : reader->lines,
+                                 s->split ? s->pieces.count : reader->count, &result);
+    if (failed) {
+        pieces_free(&s->pieces);
+        return failed;
     }
     errno = 0;
-    int failed = print_translations(&s->print, result, reader->count, s->first_line + 1);
+    if (s->split) {
+        pieces_print(&s->pieces, reader->lines, reader->count, result);
+    } else {
+        failed = print_translations(&s->print, result, reader->count, s->first_line + 1);
+    }
+    pieces_free(&s->pieces);
     attn_translation_free(result);
     s->first_line += reader->count;
     return failed ? EXIT_FAILED : fflush(stdout) || ferror(stdout) ? write_failed() : EXIT_DONE;
@@ -81,7 +137,8 @@ static int translate_chunk(const attn_model *model, translate_settings *s, const
 static int read_files(translate_settings *s) {
     if ((s->prefix_file && line_list_read(&s->prefixes, s->prefix_file, "attn translate")) ||
         (s->require_file && line_list_read(&s->required, s->require_file, "attn translate")) ||
-        (s->forbid_file && line_list_read(&s->forbidden, s->forbid_file, "attn translate"))) {
+        (s->forbid_file && line_list_read(&s->forbidden, s->forbid_file, "attn translate")) ||
+        (s->glossary_file && glossary_read(&s->glossary, s->glossary_file, "attn translate"))) {
         return -1;
     }
     s->options.forbidden = (const char *const *)s->forbidden.lines;
@@ -117,6 +174,7 @@ static int run(translate_settings *s) {
     line_list_free(&s->prefixes);
     line_list_free(&s->required);
     line_list_free(&s->forbidden);
+    glossary_free(&s->glossary);
     return result;
 }
 
@@ -134,6 +192,15 @@ static int check_together(translate_settings *s, const option_row *rows) {
     }
     if (o->sample && s->require_file) {
         return usage_error(&USAGE, "--require-file and --sample exclude one another");
+    }
+    if (s->glossary_file && (s->require_file || o->sample)) {
+        return usage_error(&USAGE, "--glossary and --%s exclude one another", o->sample ? "sample" : "require-file");
+    }
+    static const char *const OF_LINES[] = {"n-best", "scores", "token-scores", "alignment", "json", "prefix-file", "require-file"};
+    for (size_t i = 0; i < sizeof OF_LINES / sizeof *OF_LINES && s->split; i++) {
+        if (options_find(rows, OF_LINES[i])->given) {
+            return usage_error(&USAGE, "--split-sentences and --%s exclude one another", OF_LINES[i]);
+        }
     }
     if (o->n_best > o->beam && !o->sample) {
         if (options_find(rows, "beam")->given) {
@@ -193,6 +260,12 @@ int command_translate(int argc, char **argv) {
                       "a line for each line of input: phrases that its translation holds, with tabs between; "
                       "good with a beam above the number of their tokens"),
         option_string("forbid-file", &s.forbid_file, "FILE", "words or phrases, one a line, that no translation holds"),
+        option_string("glossary", &s.glossary_file, "FILE",
+                      "lines of a source phrase, a tab and its translation: where a text holds the phrase, its "
+                      "translation holds that (the first 32 of a text); good with a larger beam"),
+        option_heading("Input"),
+        option_flag("split-sentences", &s.split,
+                    "translate the sentences of a line apart, and join them as they stood"),
         option_heading("Output"),
         option_int("n-best", &o->n_best, 1, 64, "N", "print the N best translations of each line"),
         option_flag("scores", &s.print.scores, "print each translation's score before it"),

@@ -153,6 +153,15 @@ ATTN_PUBLIC void attn_translate_options_defaults(attn_translate_options *options
 
 typedef struct attn_translation attn_translation;
 
+/* The sentences of a text, for models that were trained on sentences: sentence i is text[begin] ..
+ * text[end - 1], with white space between it and text[next], where the following one begins. By closing
+ * marks and a list of abbreviations. Writes the first `room` and returns their number; sentences may be
+ * NULL with room 0. */
+typedef struct attn_sentence {
+    size_t begin, end, next;
+} attn_sentence;
+ATTN_PUBLIC size_t attn_split_sentences(const char *text, attn_sentence *sentences, size_t room);
+
 /* Translates `count` texts; an empty or blank one gives an empty one. options may be
  * NULL. Invalid UTF-8 is read as U+FFFD. */
 ATTN_PUBLIC attn_status attn_translate(const attn_model *model, const char *const *texts, size_t count,

@@ -107,6 +107,22 @@ echo "t3 other" >odd_target.txt
 grep -q "unk" out && wrong "--replace-unknown: $(cat out)"
 grep -qE "^t3 (strange|w3)" out || wrong "--replace-unknown: $(cat out)"
 
+# --- glossaries and paragraphs
+printf 'w1\tt9 t8\nw2 w3\tt7\n\nw3\tt0\n' >terms
+printf 'w4 w1 w5\nw11\nw2 w3\n' >text
+"$attn" translate --model m --beam 8 --glossary terms <text >out || wrong "--glossary"
+sed -n 1p out | grep -q 't9 t8' && sed -n 3p out | grep -qw t7 || wrong "a glossary's words are not there: $(cat out)"
+sed -n 3p out | grep -qw t0 && wrong "a phrase within a longer one was taken too: $(cat out)"
+[ "$(sed -n 2p out)" = "$(echo w11 | "$attn" translate --model m --beam 8)" ] || wrong "a part of a word was taken"
+printf 'w1\n' >terms
+expect 1 "terms, line 1: a phrase, a tab" "$attn" translate --model m --glossary terms
+printf 'w1 ?  w2 ! w3\n\nw4\n' >text
+"$attn" translate --model m --split-sentences <text >out || wrong "--split-sentences"
+for part in 'w1 ?' 'w2 !' 'w3' 'w4'; do echo "$part"; done | "$attn" translate --model m >parts
+{ printf '%s  %s %s\n\n%s\n' "$(sed -n 1p parts)" "$(sed -n 2p parts)" "$(sed -n 3p parts)" "$(sed -n 4p parts)"; } | cmp -s - out ||
+  wrong "sentences are not what they are alone: $(cat out)"
+expect 2 "exclude one another" "$attn" translate --model m --split-sentences --scores
+
 # --- ensembles
 "$attn" translate --model m --model m <some.txt | cmp -s - plain || wrong "a model beside itself translates otherwise"
 small=(--tokenizer whitespace --layers 1 --width 24 --heads 2 --feed-forward 32 --updates 5)
