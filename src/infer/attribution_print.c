@@ -65,11 +65,8 @@ static double received(const layer_weights *w, int head, size_t token) {
 }
 
 static void print_token(FILE *out, const char *text, size_t width) {
-    for (const char *at = text; *at; at++) { /* an end of a line is a token too */
-        (void)(*at == '\n' ? fputs("\\n", out) : fputc(*at, out));
-    }
-    size_t columns = utf8_width(text, strlen(text)) + (strchr(text, '\n') ? 2 : 0);
-    (void)fprintf(out, "%*s", columns < width ? (int)(width - columns) : 0, "");
+    size_t columns = utf8_width(text, strlen(text));
+    (void)fprintf(out, "%s%*s", text, columns < width ? (int)(width - columns) : 0, "");
 }
 
 static void print_answer(const attn_attribution *a, size_t answer, const layer_weights *w, int head, size_t width, FILE *out) {
@@ -103,7 +100,6 @@ attn_status attn_attribution_write_terminal(const attn_attribution *a, int layer
         size_t columns = utf8_width(a->tokens.texts[i], strlen(a->tokens.texts[i]));
         width = columns > width ? columns : width;
     }
-    width = width < 2 ? 2 : width;
     for (size_t i = 0; i < a->answers.count; i++) {
         (void)(i ? fputc('\n', out) : 0);
         print_answer(a, i, w, head, width, out);

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/utf8.h"
 #include "infer/translate.h"
 
 static const char WORD_START[] = "\xE2\x96\x81"; /* U+2581, SentencePiece's space */
@@ -33,8 +34,36 @@ static attn_status take_weights(void *context, const char *part, int64_t sequenc
     return ATTN_OK;
 }
 
+/* The text of a piece that may end lines, each end as "\\n", other controls as U+FFFD. */
+static char *shown_text(const tokenizer *t, int32_t id) {
+    char *text;
+    if (tokenizer_decode(t, &id, 1, &text)) {
+        return NULL;
+    }
+    size_t length = strlen(text), used = 0;
+    char *shown = length ? memory_allocate_raw(length + 1, 3) : memory_copy_string(tokenizer_piece(t, id)); /* </s> */
+    for (size_t at = 0; shown && at < length;) {
+        uint32_t c;
+        at += utf8_decode(text + at, length - at, &c);
+        if (c == '\n') {
+            shown[used++] = '\\';
+            shown[used++] = 'n';
+        } else {
+            used += utf8_encode(c < ' ' || (c >= 0x7F && c < 0xA0) ? UTF8_REPLACEMENT : c, shown + used);
+        }
+    }
+    if (shown && length) {
+        shown[used] = '\0';
+    }
+    memory_free(text);
+    return shown;
+}
+
 /* A piece for a person: where a word starts there is a space in front. */
 char *shown_piece(const tokenizer *t, int32_t id) {
+    if (tokenizer_takes_lines(t)) {
+        return shown_text(t, id);
+    }
     const char *piece = tokenizer_piece(t, id);
     size_t mark = strncmp(piece, WORD_START, strlen(WORD_START)) == 0 ? strlen(WORD_START) : 0;
     int word = tokenizer_get_kind(t) == TOKENIZER_WHITESPACE && id != tokenizer_eos(t);

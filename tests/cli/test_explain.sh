@@ -120,6 +120,7 @@ python3 check.py || wrong "check.py"
 grep -q 'gradient x input' out && grep -q 'Jain & Wallace 2019' out && grep -q '^ask ' out || wrong "the table: $(cat out)"
 [ "$(grep -c '[+-][0-9.]*$' out)" -eq 6 ] || wrong "a line for each of 6 tokens was expected: $(cat out)"
 "$attn" explain --model language --layer 0 --head 1 'please ask ' | grep -q '^answer' || wrong "a layer's table"
+"$attn" explain --model language $'ask w1\nask' | grep -q '^\\n  ' || wrong "an end of a line in the table"
 expect 1 'label "violet"' "$attn" explain --model attention --label violet 'ask'
 expect 1 'layer 7' "$attn" explain --model attention --layer 7 'ask'
 expect 1 'head 5' "$attn" explain --model attention --head 5 'ask'
