@@ -87,6 +87,10 @@ static void course_facts(const trainer *t, facts *f) {
         fact(f, "course.word_dropout", "%.17g", o->word_dropout);
     } else if (o->task == ATTN_TASK_MASKED) {
         fact(f, "course.mask_share", "%.17g", o->mask_share);
+    } else if (o->task == ATTN_TASK_IMAGE) {
+        fact(f, "course.augmentation", "shift %.17g, rotation %.17g", o->signal.shift, o->signal.rotation);
+    } else if (o->task == ATTN_TASK_SPEECH) {
+        fact(f, "course.augmentation", "mask-frames %d, mask-bins %d", o->signal.mask_frames, o->signal.mask_bins);
     }
     fact(f, "course.label_smoothing", "%.17g", o->label_smoothing);
     fact(f, "course.clip", "%.17g", o->clip);

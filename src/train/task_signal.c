@@ -19,6 +19,12 @@ attn_status signal_task_check(const attn_train_options *o) {
     if (o->init) {
         return fail(ATTN_ERROR_UNSUPPORTED, "a classifier of pictures or sounds cannot begin with another model's weights");
     }
+    if (o->freeze && *o->freeze) {
+        return fail(ATTN_ERROR_ARGUMENT, "freeze names parts of a translator; a model of pictures or sounds has none of them");
+    }
+    if (o->architecture != ATTN_ARCHITECTURE_TRANSFORMER) {
+        return fail(ATTN_ERROR_ARGUMENT, "the architecture of models of pictures and sounds is the transformer; no other is built");
+    }
     const attn_signal_options *g = &o->signal;
     if (g->text && o->task != ATTN_TASK_SPEECH) {
         return fail(ATTN_ERROR_ARGUMENT, "a text is what speech becomes: choose the task speech for it");

@@ -72,6 +72,8 @@ expect 2 'no FILE was given' "$attn" classify --model m-png
 mkdir -p hollow/a hollow/b && cp upright.png hollow/a/
 expect 1 'hollow/b' "$attn" train --task image --corpus hollow --model m-no --patch-size 4 "${small[@]}" --updates 1
 expect 1 'patch-size 5' "$attn" train "${pictures[@]}" --patch-size 5 --model m-no --updates 1
+expect 1 'augmentation' "$attn" train "${pictures[@]}" --shift 2 --model m-idx "${small[@]}" --updates 101 --resume
+expect 1 'freeze' "$attn" train "${pictures[@]}" --freeze encoder --model m-no --updates 1
 expect 1 'none' "$attn" train --task image --images none --labels train-labels --model m-no --updates 1
 head -c 500 train-images >cut-images
 expect 1 'cut-images' "$attn" train "${pictures[@]}" --images cut-images --model m-no --updates 1
