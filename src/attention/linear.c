@@ -70,16 +70,6 @@ attn_status linear_check(const work_plan *plan) {
     return ATTN_OK;
 }
 
-/* f, in place; padding stays 0 */
-static void feature_map(float *rows, int count, int64_t width, int64_t ld) {
-    for (int r = 0; r < count; r++) {
-        for (int64_t c = 0; c < width; c++) {
-            const float x = rows[r * ld + c];
-            rows[r * ld + c] = x > 0 ? x + 1.0f : expf(x);
-        }
-    }
-}
-
 /* Even tiles over `count` rows, each of the same depth. */
 static int plain_tiles(int count, int depth, row_tile *tiles) {
     const int wanted = (count + TILE_ROWS - 1) / TILE_ROWS;
@@ -130,7 +120,7 @@ static int load_keys(const work_plan *plan, const work_task *task, const attenti
         source[j] = key_row(p, &task->sequence, a->v, p->v, first + j, task->kv_head);
     }
     finite &= load_rows(plan, source, keys, (int)p->d_v, s->v, plan->ldv, ROW_PLAIN, NULL);
-    feature_map(s->k, keys, p->d, plan->ldq);
+    plan->tile->feature_map(s->k, keys, (int)p->d, plan->ldq);
     return finite;
 }
 
@@ -211,7 +201,7 @@ static int forward_rows(const work_plan *plan, const work_task *task, const atte
         return 0;
     }
     load_query_rows(plan, task, a->q, p->q, p->d, from, rows, s->q, plan->ldq);
-    feature_map(s->q, rows, p->d, plan->ldq);
+    plan->tile->feature_map(s->q, rows, (int)p->d, plan->ldq);
     memset(s->out, 0, (size_t)(rows * plan->ldv) * sizeof(float));
     add_product(plan, s, rows, (int)p->d, s->q, plan->ldq, 1, s->state, plan->ldv, p->d_v, s->out,
                 plan->ldv);
@@ -282,7 +272,7 @@ static int load_gradients(const work_plan *plan, const work_task *task, const at
                           int64_t from, int rows, linear_scratch *s) {
     const problem_t *p = plan->problem;
     int finite = load_query_rows(plan, task, a->q, p->q, p->d, from, rows, s->q, plan->ldq);
-    feature_map(s->q, rows, p->d, plan->ldq);
+    plan->tile->feature_map(s->q, rows, (int)p->d, plan->ldq);
     finite &= load_query_rows(plan, task, a->d_o, p->d_o, p->d_v, from, rows, s->rows, plan->ldv);
     load_query_rows(plan, task, a->o, p->o, p->d_v, from, rows, s->out, plan->ldv);
     for (int n = 0; n < rows; n++) {
@@ -304,14 +294,10 @@ static int load_gradients(const work_plan *plan, const work_task *task, const at
     return finite;
 }
 
-/* f'(x) is 1 above 0 and f(x) below, where f(x) <= 1. */
 static void store_feature_gradient(const work_plan *plan, const float *features, float *gradient,
                                    const void *target) {
     const problem_t *p = plan->problem;
-    for (int64_t c = 0; c < p->d; c++) {
-        /* a row that sees nothing has gradient 0 and may hold anything */
-        gradient[c] *= features[c] > 1.0f || gradient[c] == 0 ? 1.0f : features[c];
-    }
+    plan->tile->feature_slope(features, gradient, (int)p->d);
     (p->dtype == ATTN_F32 ? plan->tile->store_f32 : plan->tile->store_bf16)(
         gradient, 1.0f, (int)p->d, (void *)(uintptr_t)target);
 }

@@ -156,6 +156,12 @@ typedef struct tile_kernels {
                               const float *u, int64_t ldu, const float *v, int width,
                               const float *d_s, int64_t ld, float *d_a, float *d_u, float *d_v);
 
+    /* The linear score's features f(x) = elu(x) + 1 of `count` rows, in place; and the gradient
+     * of a row of features turned into that of what they were made of. Rows are padded to
+     * vectors. */
+    void (*feature_map)(float *rows, int count, int width, int64_t ld);
+    void (*feature_slope)(const float *features, float *gradient, int width);
+
     float (*dot)(const float *a, const float *b, int width); /* rows padded to vectors */
     void (*store_f32)(const float *row, float factor, int width, void *target);
     void (*store_bf16)(const float *row, float factor, int width, void *target);

@@ -694,6 +694,7 @@ static void weights(const row_tile *tiles, int tiles_count, const score_row *row
 }
 
 #include "attention/tile_cache.h"
+#include "attention/tile_linear.h"
 #include "attention/tile_short.h"
 
 /* --- additive scores ------------------------------------------------------------------- */
@@ -747,6 +748,7 @@ static void additive_gradient(const row_tile *tiles, int tiles_count, const floa
         .weights = weights, .short_forward = short_forward,                                       \
         .short_backward = short_backward, .cache_scores = cache_scores, .cache_values = cache_values,         \
         .additive_scores = additive_scores, .additive_gradient = additive_gradient,             \
+        .feature_map = feature_map, .feature_slope = feature_slope,                                 \
         .dot = dot, .store_f32 = store_f32, .store_bf16 = store_bf16        \
     }
 
