@@ -34,8 +34,8 @@ void reference_store(void *row, attn_dtype dtype, int64_t c, double value) {
         float x = (float)value;
         memcpy((char *)row + 4 * c, &x, sizeof x);
     } else {
-        float x = (float)value;
-        tile_portable.store_bf16(&x, 1.0f, 1, (char *)row + 2 * c);
+        float x[16] = {(float)value}; /* whole vectors are read */
+        tile_portable.store_bf16(x, 1.0f, 1, (char *)row + 2 * c);
     }
 }
 
