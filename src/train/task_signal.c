@@ -182,7 +182,9 @@ static attn_status name_labels(trainer *t) {
         return ATTN_ERROR_MEMORY;
     }
     memcpy(sorted, set->labels, set->count * sizeof *sorted);
-    memcpy(sorted + set->count, held->labels, more * sizeof *sorted);
+    if (more) {
+        memcpy(sorted + set->count, held->labels, more * sizeof *sorted);
+    }
     qsort(sorted, count, sizeof *sorted, by_name);
     size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
