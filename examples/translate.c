@@ -3,6 +3,7 @@
  *     ./translate en-de <letters.en >letters.de */
 #define _POSIX_C_SOURCE 200809L
 #include <attn/attn.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int failed(void) {
@@ -32,6 +33,7 @@ int main(int count, char **arguments) {
             attn_translation_free(translation);
         }
     }
+    free(line);
     attn_model_free(model);
-    return status; /* the line's memory goes with the process */
+    return status;
 }
