@@ -1,6 +1,7 @@
 #include "data/vocabulary.h"
 
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
@@ -62,6 +63,31 @@ attn_status vocabulary_build(const text_line *pieces, size_t count, vocabulary *
     }
     if (status)
         vocabulary_release(v);
+    return status;
+}
+
+static int by_bytes(const void *left, const void *right) {
+    const text_line *a = left, *b = right;
+    size_t shorter = a->length < b->length ? a->length : b->length;
+    int order = memcmp(a->bytes, b->bytes, shorter);
+    return order ? order : (a->length > b->length) - (a->length < b->length);
+}
+
+attn_status vocabulary_build_labels(const text_line *labels, size_t count, vocabulary *v) {
+    text_line *sorted = memory_allocate_raw(count, sizeof *sorted);
+    size_t kept = 0;
+    if (!sorted) {
+        return ATTN_ERROR_MEMORY;
+    }
+    memcpy(sorted, labels, count * sizeof *sorted);
+    qsort(sorted, count, sizeof *sorted, by_bytes);
+    for (size_t i = 0; i < count; i++) {
+        if (kept == 0 || by_bytes(&sorted[kept - 1], &sorted[i]) != 0) {
+            sorted[kept++] = sorted[i];
+        }
+    }
+    attn_status status = vocabulary_build(sorted, kept, v);
+    memory_free(sorted);
     return status;
 }
 

@@ -22,6 +22,9 @@ typedef struct vocabulary {
 /* Piece i gets id i; the bytes are copied. Fails on a piece that comes twice. */
 attn_status vocabulary_build(const text_line *pieces, size_t count, vocabulary *v);
 
+/* The different ones of the labels, sorted by their bytes. */
+attn_status vocabulary_build_labels(const text_line *labels, size_t count, vocabulary *v);
+
 /* Reads vocab.json; ids must be 0 .. size - 1, each once. */
 attn_status vocabulary_load(const char *path, vocabulary *v);
 attn_status vocabulary_parse(const char *json, size_t size, const char *name, vocabulary *v);

@@ -1,6 +1,5 @@
 #include "train/task_bert.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -14,13 +13,6 @@ attn_status bert_task_check(const attn_train_options *o) {
         return fail(ATTN_ERROR_ARGUMENT, "max-tokens is %d; 3 were expected at least: [CLS], a word, [SEP]", o->max_tokens);
     }
     return ATTN_OK;
-}
-
-static int by_bytes(const void *left, const void *right) {
-    const text_line *a = left, *b = right;
-    size_t shorter = a->length < b->length ? a->length : b->length;
-    int order = memcmp(a->bytes, b->bytes, shorter);
-    return order ? order : (a->length > b->length) - (a->length < b->length);
 }
 
 static attn_status labels_of_folder(trainer *t) {
@@ -40,24 +32,13 @@ attn_status bert_task_labels(trainer *t, const text_line *labels, size_t count) 
     if (t->options->resume && trainer_has_state(t->options->model)) {
         return labels_of_folder(t);
     }
-    text_line *sorted = memory_allocate_raw(count, sizeof *sorted);
-    size_t kept = 0;
-    if (!sorted) {
-        return ATTN_ERROR_MEMORY;
+    attn_status status = vocabulary_build_labels(labels, count, t->labels);
+    if (!status && t->labels->size < 2) {
+        status = fail(ATTN_ERROR_FORMAT, "the training text has one label, \"%.*s\"; two were expected at least",
+                      (int)(labels[0].length < 60 ? labels[0].length : 60), labels[0].bytes);
     }
-    memcpy(sorted, labels, count * sizeof *sorted);
-    qsort(sorted, count, sizeof *sorted, by_bytes);
-    for (size_t i = 0; i < count; i++) {
-        if (kept == 0 || by_bytes(&sorted[kept - 1], &sorted[i]) != 0) {
-            sorted[kept++] = sorted[i];
-        }
-    }
-    attn_status status = kept >= 2 ? vocabulary_build(sorted, kept, t->labels)
-                                   : fail(ATTN_ERROR_FORMAT, "the training text has one label, \"%.*s\"; two were expected "
-                                          "at least", (int)(sorted[0].length < 60 ? sorted[0].length : 60), sorted[0].bytes);
-    memory_free(sorted);
     if (!status) {
-        trainer_log(t, "train: %zu labels", kept);
+        trainer_log(t, "train: %zu labels", t->labels->size);
     }
     return status;
 }

@@ -1,6 +1,5 @@
 /* Naming what is seen or heard: labelled pictures or sounds, a Transformer encoder over
  * their patches or frames (model/signal_model.h). Measured by loss and accuracy. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -166,34 +165,20 @@ log_mel_options signal_task_frames(const attn_train_options *o) {
                              .bins = o->signal.mel_bins};
 }
 
-static int by_name(const void *a, const void *b) {
-    const text_line *one = a, *other = b;
-    size_t shorter = one->length < other->length ? one->length : other->length;
-    int order = memcmp(one->bytes, other->bytes, shorter);
-    return order ? order : (one->length > other->length) - (one->length < other->length);
-}
-
-/* The labels of the training set and of what was held out of it, sorted. */
+/* The labels of the training set and of what was held out of it. */
 static attn_status name_labels(trainer *t) {
     const sound_set *set = &t->train.sounds, *held = &t->valid.sounds;
     size_t more = t->options->valid_corpus ? 0 : held->count, count = set->count + more;
-    text_line *sorted = memory_allocate(count, sizeof *sorted);
-    if (!sorted) {
+    text_line *all = memory_allocate(count, sizeof *all);
+    if (!all) {
         return ATTN_ERROR_MEMORY;
     }
-    memcpy(sorted, set->labels, set->count * sizeof *sorted);
+    memcpy(all, set->labels, set->count * sizeof *all);
     if (more) {
-        memcpy(sorted + set->count, held->labels, more * sizeof *sorted);
+        memcpy(all + set->count, held->labels, more * sizeof *all);
     }
-    qsort(sorted, count, sizeof *sorted, by_name);
-    size_t kept = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (i == 0 || by_name(&sorted[i], &sorted[kept - 1]) != 0) {
-            sorted[kept++] = sorted[i];
-        }
-    }
-    attn_status status = vocabulary_build(sorted, kept, t->labels);
-    memory_free(sorted);
+    attn_status status = vocabulary_build_labels(all, count, t->labels);
+    memory_free(all);
     return status;
 }
 

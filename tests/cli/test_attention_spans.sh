@@ -7,23 +7,8 @@ attn=$1
 export OMP_WAIT_POLICY=passive LC_ALL=C.UTF-8
 work=$(mktemp -d "${TMPDIR:-/tmp}/attn_spans_XXXXXX")
 trap 'rm -rf "$work"' EXIT
+. "$(dirname "$(realpath "$0")")/expect.sh"
 cd "$work"
-failures=0
-
-wrong() {
-  echo "FAILED: $*"
-  failures=$((failures + 1))
-}
-
-# expect STATUS TEXT COMMAND...: that exit status, and TEXT on standard error.
-expect() {
-  local status=$1 text=$2
-  shift 2
-  "$@" >out 2>err </dev/null
-  local found=$?
-  [ $found -eq "$status" ] || wrong "exit $found, not $status: $* ($(tail -c 300 err))"
-  grep -qF -- "$text" err || wrong "\"$text\" is not in what was said: $* ($(tail -c 300 err))"
-}
 
 # A letter, a dot, its capital: what comes behind the dot stands two places before.
 awk 'BEGIN { srand(3); split("a b c d", l, " "); for (i = 0; i < 2000; i++) { k = 1 + int(rand() * 4);

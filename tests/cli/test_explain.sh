@@ -7,23 +7,8 @@ attn=$1
 export OMP_WAIT_POLICY=passive LC_ALL=C.UTF-8 ATTN=$attn
 work=$(mktemp -d "${TMPDIR:-/tmp}/attn_explain_XXXXXX")
 trap 'rm -rf "$work"' EXIT
+. "$(dirname "$(realpath "$0")")/expect.sh"
 cd "$work"
-failures=0
-
-wrong() {
-  echo "FAILED: $*"
-  failures=$((failures + 1))
-}
-
-# expect STATUS TEXT COMMAND...: that exit status, and TEXT on standard error.
-expect() {
-  local status=$1 text=$2
-  shift 2
-  "$@" >out 2>err </dev/null
-  local found=$?
-  [ $found -eq "$status" ] || wrong "exit $found, not $status: $* ($(tail -c 300 err))"
-  grep -qF -- "$text" err || wrong "\"$text\" is not in what was said: $* ($(tail -c 300 err))"
-}
 
 awk 'BEGIN { srand(5); split("red green blue", names, " "); for (i = 0; i < 300; i++) {
      k = 1 + int(rand() * 3); print names[k] "\tplease ask w" k " now" } }' >classes.tsv

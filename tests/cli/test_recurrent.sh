@@ -7,23 +7,8 @@ attn=$1
 export OMP_WAIT_POLICY=passive LC_ALL=C.UTF-8
 work=$(mktemp -d "${TMPDIR:-/tmp}/attn_recurrent_XXXXXX")
 trap 'rm -rf "$work"' EXIT
+. "$(dirname "$(realpath "$0")")/expect.sh"
 cd "$work"
-failures=0
-
-wrong() {
-  echo "FAILED: $*"
-  failures=$((failures + 1))
-}
-
-# expect STATUS TEXT COMMAND...: that exit status, and TEXT on standard error.
-expect() {
-  local status=$1 text=$2
-  shift 2
-  "$@" >out 2>err </dev/null
-  local found=$?
-  [ $found -eq "$status" ] || wrong "exit $found, not $status: $* ($(tail -c 300 err))"
-  grep -qF -- "$text" err || wrong "\"$text\" is not in what was said: $* ($(tail -c 300 err))"
-}
 
 # Letters, and the same as capitals: each word says its own, in order.
 awk 'BEGIN { srand(7); split("a b c d e f", l, " "); for (i = 0; i < 1200; i++) { n = 1 + int(rand() * 5); s = t = "";
