@@ -141,14 +141,11 @@ attn_status classifier_measure(const classifier *c, const corpus *texts, double 
     *correct = 0;
     memset(confusion, 0, labels * labels * sizeof *confusion);
     for (size_t s = 0; s < texts->pairs && !status; s++) {
-        const float *p = probabilities + s * labels;
-        size_t best = 0, label = (size_t)texts->target[texts->target_offsets[s]];
-        for (size_t k = 1; k < labels; k++) {
-            best = p[k] > p[best] ? k : best;
-        }
-        *loss -= log(fmax((double)p[label], 1e-45));
-        *correct += best == label;
-        confusion[label * labels + best]++;
+        size_t label = (size_t)texts->target[texts->target_offsets[s]];
+        *loss += confusion_add(confusion, labels, probabilities + s * labels, label);
+    }
+    for (size_t k = 0; k < labels; k++) {
+        *correct += confusion[k * labels + k];
     }
     *loss /= (double)texts->pairs;
     memory_free(probabilities);
@@ -191,6 +188,15 @@ attn_status guesser_measure(const bert *model, const parameters *view, const cor
     batcher_free(batches);
     tape_close(&t);
     return status;
+}
+
+double confusion_add(size_t *confusion, size_t labels, const float *p, size_t label) {
+    size_t best = 0;
+    for (size_t k = 1; k < labels; k++) {
+        best = p[k] > p[best] ? k : best;
+    }
+    confusion[label * labels + best]++;
+    return -log(fmax((double)p[label], 1e-45));
 }
 
 double confusion_f1(const size_t *confusion, size_t labels, size_t label, double *precision, double *recall) {

@@ -32,6 +32,10 @@ attn_status guesser_measure(const bert *model, const parameters *view, const cor
 /* exp(logits) over their sum. */
 void class_probabilities(const float *logits, size_t count, float *probabilities);
 
+/* Counts one classified thing: its likeliest label (the first of equals) in the row of the
+ * right one. Its loss, -log p[label]. */
+double confusion_add(size_t *confusion, size_t labels, const float *p, size_t label);
+
 /* F1 = 2 tp / (2 tp + fp + fn) of a label; NAN where it is neither there nor given. */
 double confusion_f1(const size_t *confusion, size_t labels, size_t label, double *precision, double *recall);
 

@@ -1,11 +1,11 @@
 /* attn_classify_files and attn_evaluate_files: pictures and sounds in, labels out. */
-#include <math.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "data/picture_set.h"
 #include "data/sound_set.h"
 #include "infer/classification.h"
+#include "infer/classify.h"
 #include "infer/model.h"
 #include "infer/signal_reader.h"
 
@@ -149,13 +149,7 @@ static attn_status read_sounds(const signal_model *m, const char *path, const ch
 static void count_labels(const labelled_set *s, const float *probabilities, attn_class_evaluation *e) {
     double loss = 0;
     for (size_t i = 0; i < s->count; i++) {
-        const float *p = probabilities + i * e->labels;
-        size_t best = 0, label = (size_t)s->labels[i];
-        for (size_t k = 1; k < e->labels; k++) {
-            best = p[k] > p[best] ? k : best;
-        }
-        loss -= log(fmax((double)p[label], 1e-45));
-        e->confusion[label * e->labels + best]++;
+        loss += confusion_add(e->confusion, e->labels, probabilities + i * e->labels, (size_t)s->labels[i]);
     }
     class_evaluation_finish(e, loss, s->count);
 }
