@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-/* MOST_KEPT: keys of all layers, times two f32: 64 MiB */
-enum { FIRST_PLACES = 256, MOST_PLACES = 1 << 28, MOST_KEPT = 1 << 23 };
+/* MOST_KEPT: keys of all layers, times two f32: 256 MiB */
+enum { FIRST_PLACES = 256, MOST_PLACES = 1 << 28, MOST_KEPT = 1 << 25 };
 
 attn_status cache_open(cache *c, int layers, int64_t width) {
     *c = (cache){.layers = layers, .width = width};
