@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "model/kept_heads.h"
+
 enum { BATCH_TOKENS = 2048 }; /* source and target tokens a pass; bounds memory alone */
 
 #define WORD_START "\xE2\x96\x81" /* U+2581, SentencePiece's space */
@@ -86,14 +88,13 @@ static int cross_layers(const translator *model) {
 }
 
 static attn_status check_choice(const translator *model, int layer, int head) {
-    const model_config *c = model->config;
-    if (layer < -1 || layer >= cross_layers(model)) {
-        return fail(ATTN_ERROR_ARGUMENT, "decoder layer %d was asked for, the model has 0 to %d", layer,
-                    cross_layers(model) - 1);
+    int layers = cross_layers(model);
+    if (layer < -1 || layer >= layers) {
+        return fail(ATTN_ERROR_ARGUMENT, "decoder layer %d was asked for, the model has 0 to %d", layer, layers - 1);
     }
-    if (head < -1 || head >= c->decoder_attention_heads) {
-        return fail(ATTN_ERROR_ARGUMENT, "head %d was asked for, the decoder has 0 to %d", head,
-                    c->decoder_attention_heads - 1);
+    int heads = model_config_heads(model->config, MODEL_DECODER_CROSS, layer < 0 ? layers - 1 : layer);
+    if (head < -1 || head >= heads) {
+        return fail(ATTN_ERROR_ARGUMENT, "head %d was asked for, the layer has 0 to %d", head, heads - 1);
     }
     return ATTN_OK;
 }

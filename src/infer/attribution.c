@@ -160,11 +160,12 @@ static attn_status run_pass(passes *p, size_t answer, int32_t *id) {
 
 static attn_status roll_text(const attn_attribution *a, const float *looks, float *out) {
     const float *layers[1024];
+    int heads[1024];
     int count = a->layers[0] < 1024 ? a->layers[0] : 1024;
     for (int i = 0; i < count; i++) {
         layers[i] = a->attention[0][i].values;
+        heads[i] = (int)a->attention[0][i].heads;
     }
-    int heads = count ? (int)a->attention[0][0].heads : 1;
     return attention_rollout(layers, count, heads, (int64_t)a->tokens.count, looks, out);
 }
 

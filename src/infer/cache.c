@@ -8,9 +8,13 @@
 enum { FIRST_PLACES = 256, MOST_PLACES = 1 << 28, MOST_KEPT = 1 << 25 };
 
 attn_status cache_open(cache *c, int layers, int64_t width) {
-    *c = (cache){.layers = layers, .width = width};
+    *c = (cache){.layers = layers};
     c->rows = memory_allocate((size_t)layers, sizeof *c->rows);
-    return c->rows ? ATTN_OK : ATTN_ERROR_MEMORY;
+    c->widths = memory_allocate((size_t)layers, sizeof *c->widths);
+    for (int i = 0; c->widths && i < layers; i++) {
+        c->widths[i] = width;
+    }
+    return c->rows && c->widths ? ATTN_OK : ATTN_ERROR_MEMORY;
 }
 
 void cache_close(cache *c) {
@@ -18,13 +22,18 @@ void cache_close(cache *c) {
         memory_free(c->rows[i]);
     }
     memory_free(c->rows);
+    memory_free(c->widths);
     memory_free(c->unused);
     memory_free(c->seen);
     *c = (cache){0};
 }
 
 void cache_empty(cache *c) {
-    if ((int64_t)c->places * c->layers * c->width > MOST_KEPT) {
+    int64_t width = 0;
+    for (int i = 0; i < c->layers; i++) {
+        width += c->widths[i];
+    }
+    if ((int64_t)c->places * width > MOST_KEPT) {
         for (int i = 0; i < c->layers; i++) {
             memory_free(c->rows[i]);
             c->rows[i] = NULL;
@@ -48,8 +57,8 @@ attn_status cache_grow(cache *c, int64_t count) {
         return fail(ATTN_ERROR_MEMORY, "the key/value cache would need %lld rows, at most %d are possible",
                     (long long)places, MOST_PLACES);
     }
-    size_t row_size = (size_t)(2 * c->width) * sizeof(float);
     for (int i = 0; i < c->layers; i++) {
+        size_t row_size = (size_t)(2 * c->widths[i]) * sizeof(float);
         float *rows = memory_allocate_raw((size_t)places, row_size);
         if (!rows) {
             return ATTN_ERROR_MEMORY; /* layers before this one have more room than is used */

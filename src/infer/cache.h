@@ -10,7 +10,7 @@
 
 typedef struct cache {
     int layers;
-    int64_t width;      /* of a key, and of a value */
+    int64_t *widths;    /* [layers]: of a key, and of a value */
     float **rows;       /* [layers] of [places, 2 * width]: key, then value */
     int32_t places;
     int32_t *unused;    /* stack of free places */
@@ -18,6 +18,7 @@ typedef struct cache {
     unsigned char *seen; /* [places], while marking */
 } cache;
 
+/* All layers of one width; while nothing is held, the caller may lower `widths`. */
 attn_status cache_open(cache *c, int layers, int64_t width);
 void cache_close(cache *c);
 
@@ -51,7 +52,7 @@ static inline void cache_mark(cache *c, const int32_t *places, int64_t count) {
 void cache_sweep(cache *c);
 
 static inline float *cache_row(const cache *c, int layer, int32_t place) {
-    return c->rows[layer] + (int64_t)place * 2 * c->width;
+    return c->rows[layer] + (int64_t)place * 2 * c->widths[layer];
 }
 
 #endif

@@ -7,6 +7,7 @@
 #include "infer/model.h"
 #include "model/bert.h"
 #include "model/folder.h"
+#include "model/kept_heads.h"
 #include "model/safetensors.h"
 #include "model/signal_model.h"
 
@@ -79,6 +80,8 @@ static attn_status describe_training(const attn_model *m, FILE *out) {
         {"run.validation_accuracy", "validation accuracy"},
         {"run.validation_bleu", "validation BLEU"},
         {"run.averaged_models", "mean of models"},
+        {"run.heads", "heads, after pruning"},
+        {"run.sparsity", "weights that are 0"},
         {"course.rate", "learning rate"},
         {"course.optimizer", "optimizer"},
         {"course.adam", "Adam: betas, epsilon"},
@@ -114,12 +117,26 @@ static void describe_span(attention_span span, FILE *out) {
 
 /* --- architectures --------------------------------------------------------------- */
 
+/* The heads of each layer that pruning left. */
+static void describe_kept(const model_config *c, const char *name, model_attention kind, FILE *out) {
+    (void)fprintf(out, "    kept, %-15s", name);
+    for (int layer = 0; layer < model_config_layers(c, kind); layer++) {
+        (void)fprintf(out, " %d", model_config_heads(c, kind, layer));
+    }
+    (void)fputc('\n', out);
+}
+
 static void describe_transformer(const model_config *c, FILE *out) {
     (void)fprintf(out, "  Transformer (MarianMT), encoder and decoder, post-norm, sinusoidal positions\n");
     (void)fprintf(out, "  layers                %d encoder + %d decoder\n", c->encoder_layers, c->decoder_layers);
     (void)fprintf(out, "  width                 %d\n", c->d_model);
     (void)fprintf(out, "  heads                 %d encoder, %d decoder\n", c->encoder_attention_heads,
                   c->decoder_attention_heads);
+    if (kept_heads_pruned(c)) {
+        describe_kept(c, "encoder self", MODEL_ENCODER_SELF, out);
+        describe_kept(c, "decoder self", MODEL_DECODER_SELF, out);
+        describe_kept(c, "cross", MODEL_DECODER_CROSS, out);
+    }
     (void)fprintf(out, "  feed-forward          %d encoder, %d decoder, %s\n", c->encoder_ffn_dim, c->decoder_ffn_dim,
                   activation_name(c->activation_function));
 }

@@ -22,7 +22,10 @@ static int fitting_cell(int64_t cells) {
 
 static sheet_plan plan_of(const attn_explanation *e) {
     const layer_weights *first = &e->weights[ATTN_DECODER_CROSS][0];
-    sheet_plan p = {.layers = e->layers[ATTN_DECODER_CROSS], .heads = (int)first->heads, .queries = first->queries, .keys = first->keys};
+    sheet_plan p = {.layers = e->layers[ATTN_DECODER_CROSS], .queries = first->queries, .keys = first->keys};
+    for (int l = 0; l < p.layers; l++) { /* the most that a layer has */
+        p.heads = (int)first[l].heads > p.heads ? (int)first[l].heads : p.heads;
+    }
     p.cell_width = e->spectrogram.pixels ? (fitting_cell(p.keys) + 1) / 2 : fitting_cell(p.keys);
     p.cell_height = fitting_cell(p.queries) < 12 ? fitting_cell(p.queries) : 12;
     p.map_width = p.cell_width * (int)p.keys;
@@ -67,7 +70,7 @@ attn_status attn_explanation_write_png(const attn_explanation *e, const char *pa
     memset(sheet.pixels, 255, (size_t)(wide * high) * 3);
     attn_status status = p.above ? draw_spectrogram(&sheet, &p, &e->spectrogram) : ATTN_OK;
     for (int l = 0; l < p.layers; l++) {
-        for (int h = 0; h < p.heads; h++) {
+        for (int h = 0; h < e->weights[ATTN_DECODER_CROSS][l].heads; h++) {
             draw_map(&sheet, &p, e->weights[ATTN_DECODER_CROSS][l].values + h * p.queries * p.keys,
                      GAP + h * (p.map_width + GAP), GAP + p.above + l * (p.map_height + GAP));
         }

@@ -1,20 +1,10 @@
 /* Making an int8 model folder of another one. */
 #include <attn/attn.h>
 
-#include "base/file.h"
 #include "base/memory.h"
 #include "data/tokenizer.h"
 #include "model/folder.h"
 #include "model/transformer.h"
-
-static attn_status check_output(const char *output) {
-    char *weights = file_join(output, FOLDER_WEIGHTS);
-    int exists = weights && file_exists(weights);
-    memory_free(weights);
-    return !weights ? ATTN_ERROR_MEMORY
-           : exists ? fail(ATTN_ERROR_ARGUMENT, "%s already holds a model; name another folder", output)
-                    : ATTN_OK;
-}
 
 static attn_status write(network *n, const tokenizer *vocabulary, const char *output) {
     parameters *set = n->parameters;
@@ -34,7 +24,7 @@ attn_status attn_quantize(const char *model, const char *output) {
     network n = {0};
     tokenizer *vocabulary = NULL;
     int quantized = 0;
-    attn_status status = check_output(output);
+    attn_status status = folder_check_free(output);
     status = status ? status : network_load(model, (network_purpose){0, ELEMENT_F32}, &n);
     if (!status && n.kind != &transformer_kind) {
         status = fail(ATTN_ERROR_UNSUPPORTED, "%s does not translate: only a translator can be quantized", model);

@@ -11,10 +11,10 @@ static int64_t states_of(const recurrent *model) {
     return model->decoder.layers * cell_state(model->decoder.cell, model->decoder.hidden);
 }
 
-static void shapes(const void *model, cache_shape *self, cache_shape *cross) {
+static attn_status open_caches(const void *model, cache *self, cache *cross) {
     const recurrent *m = model;
-    *self = (cache_shape){1, (states_of(m) + m->decoder.width + 1) / 2};
-    *cross = (cache_shape){1, m->decoder.hidden};
+    attn_status status = cache_open(self, 1, (states_of(m) + m->decoder.width + 1) / 2);
+    return status ? status : cache_open(cross, 1, m->decoder.hidden);
 }
 
 static attn_status pack(packed_parameters *packed, product_type type, const parameters *values, const void *model) {
@@ -91,7 +91,7 @@ static void start_row(const recurrent *m, const decoder_step_rows *s, int64_t r,
 /* The ends of row r's memory: the last token's forward half, the first's backward half. */
 static void copy_ends(const step_input *in, const cache *cross, int64_t r, float *out) {
     const int32_t *places = in->cross.table + r * in->cross.stride;
-    int64_t n = cross->width, half = n / 2;
+    int64_t n = cross->widths[0], half = n / 2;
     memcpy(out, cache_row(cross, 0, places[in->cross.lengths[r] - 1]) + n, (size_t)half * sizeof *out);
     memcpy(out + half, cache_row(cross, 0, places[0]) + n + half, (size_t)half * sizeof *out);
 }
@@ -151,7 +151,7 @@ static tensor *step(tape *t, const void *model, const step_input *in, cache *sel
         return NULL;
     }
     for (int64_t r = 0; r < in->rows; r++) {
-        attended[r] = (attended_rows){cross->rows[0], cross->rows[0] + cross->width, 2 * cross->width,
+        attended[r] = (attended_rows){cross->rows[0], cross->rows[0] + cross->widths[0], 2 * cross->widths[0],
                                       in->cross.table + r * in->cross.stride, in->cross.lengths[r],
                                       room + r * in->cross.stride};
     }
@@ -180,4 +180,4 @@ static void attention_layers(const void *model, int layers[3]) {
     layers[2] = 1;
 }
 
-const translator_kind recurrent_translator = {pack, shapes, encode, step, decode, attention_layers};
+const translator_kind recurrent_translator = {pack, open_caches, encode, step, decode, attention_layers};

@@ -13,7 +13,7 @@ void attention_of(const float *looks, const float *weights, int64_t tokens, floa
     }
 }
 
-attn_status attention_rollout(const float *const *layers, int count, int heads, int64_t tokens, const float *looks, float *out) {
+attn_status attention_rollout(const float *const *layers, int count, const int *heads, int64_t tokens, const float *looks, float *out) {
     size_t bytes = (size_t)tokens * sizeof *out;
     float *now = memory_allocate((size_t)tokens, sizeof *now), *one = memory_allocate((size_t)tokens, sizeof *one);
     attn_status status = now && one ? ATTN_OK : ATTN_ERROR_MEMORY;
@@ -24,10 +24,10 @@ attn_status attention_rollout(const float *const *layers, int count, int heads, 
             for (int64_t j = 0; j < tokens; j++) {
                 out[j] = 0.5f * now[j];
             }
-            for (int h = 0; h < heads; h++) {
+            for (int h = 0; h < heads[l]; h++) {
                 attention_of(now, layers[l] + (int64_t)h * tokens * tokens, tokens, one);
                 for (int64_t j = 0; j < tokens; j++) {
-                    out[j] += 0.5f * one[j] / (float)heads;
+                    out[j] += 0.5f * one[j] / (float)heads[l];
                 }
             }
         }

@@ -12,7 +12,7 @@ void attention_of(const float *looks, const float *weights, int64_t tokens, floa
 
 /* looks A_L .. A_1 with A_l = (W_l + I) / 2, W_l the mean of layer l's heads: how much of each
  * input token is in what `looks` sees at the top, if residual and attention count
- * alike. layers[l] [heads, tokens, tokens], the first layer first. Sums to looks' sum. */
-attn_status attention_rollout(const float *const *layers, int count, int heads, int64_t tokens, const float *looks, float *out);
+ * alike. layers[l] [heads[l], tokens, tokens], the first layer first. Sums to looks' sum. */
+attn_status attention_rollout(const float *const *layers, int count, const int *heads, int64_t tokens, const float *looks, float *out);
 
 #endif

@@ -24,15 +24,13 @@ static void free_room(search_room *room) {
 }
 
 static search_room *new_room(searcher *s) {
-    cache_shape self, cross;
     search_room *room = memory_allocate(1, sizeof *room);
     if (!room || tape_open(&room->tape, &s->view)) {
         memory_free(room);
         return NULL;
     }
     room->tape.packed = s->packed;
-    s->translator.kind->shapes(s->translator.model, &self, &cross);
-    if (cache_open(&room->self, self.layers, self.width) || cache_open(&room->cross, cross.layers, cross.width)) {
+    if (s->translator.kind->open_caches(s->translator.model, &room->self, &room->cross)) {
         free_room(room);
         return NULL;
     }

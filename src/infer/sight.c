@@ -118,7 +118,8 @@ static attn_status make_maps(attn_sight *s, const taker *taken, int64_t tokens) 
     float *looks = memory_allocate((size_t)tokens, sizeof *looks), *all = memory_allocate((size_t)tokens, sizeof *all);
     s->attention = memory_allocate((size_t)(s->layers * s->heads), (size_t)places * sizeof *s->attention);
     s->rollout = memory_allocate((size_t)places, sizeof *s->rollout);
-    attn_status status = looks && all && s->attention && s->rollout ? ATTN_OK : ATTN_ERROR_MEMORY;
+    int *heads = memory_allocate((size_t)s->layers, sizeof *heads);
+    attn_status status = looks && all && s->attention && s->rollout && heads ? ATTN_OK : ATTN_ERROR_MEMORY;
     if (!status) {
         if (s->kind == SIGNAL_PICTURE) {
             looks[0] = 1;
@@ -130,11 +131,15 @@ static attn_status make_maps(attn_sight *s, const taker *taken, int64_t tokens) 
             attention_of(looks, weights, tokens, all);
             memcpy(s->attention + i * places, all + first, (size_t)places * sizeof *all);
         }
-        status = attention_rollout((const float *const *)taken->layers, s->layers, s->heads, tokens, looks, all);
+        for (int i = 0; i < s->layers; i++) {
+            heads[i] = s->heads;
+        }
+        status = attention_rollout((const float *const *)taken->layers, s->layers, heads, tokens, looks, all);
     }
     if (!status) {
         memcpy(s->rollout, all + first, (size_t)places * sizeof *all);
     }
+    memory_free(heads);
     memory_free(looks);
     memory_free(all);
     return status;

@@ -9,9 +9,8 @@ static attn_status pack(packed_parameters *packed, product_type type, const para
     return status ? status : step_pack(packed, type, values, &m->text);
 }
 
-static void shapes(const void *model, cache_shape *self, cache_shape *cross) {
-    const signal_config *c = &((const signal_model *)model)->config;
-    *self = *cross = (cache_shape){c->decoder_layers, c->hidden_size};
+static attn_status open_caches(const void *model, cache *self, cache *cross) {
+    return step_open_caches(&((const signal_model *)model)->text, self, cross);
 }
 
 static attn_status encode(tape *t, const void *model, source_rows source, packing p, const int32_t *places, cache *cross) {
@@ -34,4 +33,4 @@ static void attention_layers(const void *model, int layers[3]) {
     layers[1] = layers[2] = c->decoder_layers;
 }
 
-const translator_kind speech_translator = {pack, shapes, encode, step, decode, attention_layers};
+const translator_kind speech_translator = {pack, open_caches, encode, step, decode, attention_layers};

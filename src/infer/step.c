@@ -66,8 +66,8 @@ static tensor *attend(tape *t, const multi_head_attention *a, tensor *q, int64_t
     attn_attention_batch(&problem, rows, 1, places.stride);
     problem.q.sequence = problem.q.token = q->columns;
     problem.key_lengths.i32 = places.lengths;
-    const attn_strides strides = {.sequence = 2 * c->width, .token = 2 * c->width, .head = d};
-    attn_attention_cache keys = {.dtype = ATTN_F32, .k = c->rows[layer], .v = c->rows[layer] + c->width,
+    const attn_strides strides = {.sequence = 2 * a->width, .token = 2 * a->width, .head = d};
+    attn_attention_cache keys = {.dtype = ATTN_F32, .k = c->rows[layer], .v = c->rows[layer] + a->width,
                                  .k_strides = strides, .v_strides = strides, .page_table = places.table,
                                  .page_table_stride = places.stride, .page_size = 1, .pages = c->places};
     arena_mark mark = arena_get_mark(t->memory);
@@ -94,7 +94,7 @@ static tensor *norm(tape *t, const layer_norm *n, tensor *x, tensor *f) {
 static void store(const tensor *x, int64_t from, int64_t rows, const int32_t *places, cache *c, int layer) {
     for (int64_t r = 0; r < rows; r++) {
         memcpy(cache_row(c, layer, places[r]), (const float *)tensor_row(x, r) + from,
-               (size_t)(2 * c->width) * sizeof(float));
+               (size_t)(2 * c->widths[layer]) * sizeof(float));
     }
 }
 
@@ -133,7 +133,7 @@ tensor *step_decode(tape *t, const transformer *model, const step_input *in, cac
         const decoder_layer *layer = &model->decoder[i];
         tensor *projected = project_all(t, &layer->self_attention, x);
         if (projected) {
-            store(projected, self->width, in->rows, in->places, self, i);
+            store(projected, self->widths[i], in->rows, in->places, self, i);
         }
         tensor *attended = attend(t, &layer->self_attention, projected, in->rows, in->self, self, i);
         x = norm(t, &layer->self_attention_norm, x, linear(t, &layer->self_attention.output, attended));
@@ -150,6 +150,17 @@ tensor *step_decode(tape *t, const transformer *model, const step_input *in, cac
 
 static tensor *step(tape *t, const void *model, const step_input *in, cache *self, const cache *cross) {
     return step_decode(t, model, in, self, cross);
+}
+
+attn_status step_open_caches(const transformer *model, cache *self, cache *cross) {
+    const model_config *c = &model->config;
+    attn_status status = cache_open(self, c->decoder_layers, c->d_model);
+    status = status ? status : cache_open(cross, c->decoder_layers, c->d_model);
+    for (int i = 0; i < c->decoder_layers && !status; i++) {
+        self->widths[i] = model->decoder[i].self_attention.width;
+        cross->widths[i] = model->decoder[i].cross_attention.width;
+    }
+    return status;
 }
 
 attn_status step_keep_memory(tape *t, const transformer *model, tensor *memory, const int32_t *places, cache *cross) {
@@ -202,9 +213,8 @@ static attn_status pack(packed_parameters *packed, product_type type, const para
     return step_pack(packed, type, p, model);
 }
 
-static void shapes(const void *from, cache_shape *self, cache_shape *cross) {
-    const model_config *c = &((const transformer *)from)->config;
-    *self = *cross = (cache_shape){c->decoder_layers, c->d_model};
+static attn_status open_caches(const void *model, cache *self, cache *cross) {
+    return step_open_caches(model, self, cross);
 }
 
 static tensor *decode(tape *t, const void *model, source_rows source, packing from, const int32_t *inputs, packing to) {
@@ -217,4 +227,4 @@ static void attention_layers(const void *from, int layers[3]) {
     layers[1] = layers[2] = c->decoder_layers;
 }
 
-const translator_kind transformer_translator = {pack, shapes, encode, step, decode, attention_layers};
+const translator_kind transformer_translator = {pack, open_caches, encode, step, decode, attention_layers};

@@ -34,6 +34,7 @@ int64_t step_padded_rows(int64_t rows);
  * the step itself. */
 attn_status step_pack(packed_parameters *packed, product_type type, const parameters *values, const transformer *model);
 attn_status step_keep_memory(tape *t, const transformer *model, tensor *memory, const int32_t *places, cache *cross);
+attn_status step_open_caches(const transformer *model, cache *self, cache *cross);
 tensor *step_decode(tape *t, const transformer *model, const step_input *in, cache *self, const cache *cross);
 
 #endif

@@ -8,11 +8,6 @@
 #include "infer/step.h"
 #include "model/network.h"
 
-typedef struct cache_shape {
-    int layers;
-    int64_t width; /* of a key, and of a value */
-} cache_shape;
-
 /* What is read: tokens, or rows of numbers (data/features.h) of which ids is as many
  * zeros. */
 typedef struct source_rows {
@@ -23,7 +18,8 @@ typedef struct source_rows {
 typedef struct translator_kind {
     /* Packs the weights that the functions below multiply by, but for the embedding. */
     attn_status (*pack)(packed_parameters *packed, product_type type, const parameters *values, const void *model);
-    void (*shapes)(const void *model, cache_shape *self, cache_shape *cross);
+    /* Opens both caches, to be closed also on failure. */
+    attn_status (*open_caches)(const void *model, cache *self, cache *cross);
     /* Encodes the sources; what is attended to for token i goes to places[i]. */
     attn_status (*encode)(tape *t, const void *model, source_rows source, packing p, const int32_t *places, cache *cross);
     /* [at least rows, width]: what the embedding turns into logits. On the tape's arena. */

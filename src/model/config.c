@@ -11,8 +11,9 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "model/kept_heads.h"
 
-enum { MAX_VOCAB = 1 << 24, MAX_WIDTH = 1 << 16, MAX_LAYERS = 1024, MAX_FFN = 1 << 18, MAX_LENGTH = 1 << 20,
+enum { MAX_VOCAB = 1 << 24, MAX_WIDTH = 1 << 16, MAX_LAYERS = MODEL_MOST_LAYERS, MAX_FFN = 1 << 18, MAX_LENGTH = 1 << 20,
        MAX_BEAMS = 1024, MAX_HIDDEN = 1 << 14 };
 enum { MAX_POSITION_TABLE = 1 << 28 }; /* positions * width: a file must not be able to ask for all memory */
 
@@ -243,6 +244,7 @@ attn_status model_config_check(const model_config *config, const char *where) {
     if (!status) {
         status = check_heads(config, where, "decoder_attention_heads", config->decoder_attention_heads);
     }
+    status = status ? status : kept_heads_check(config, where);
     status = status ? status : check_common(config, where);
     if (!status && (config->type != MODEL_MARIAN || !activation_name(config->activation_function))) {
         status = fail(ATTN_ERROR_ARGUMENT, "%s: model_type or activation_function is unknown", where);
@@ -256,12 +258,11 @@ size_t model_config_weights(const model_config *config) {
     if (config->type == MODEL_RECURRENT) {
         return model_config_recurrent_weights(config);
     }
-    size_t attention = 4 * (width * width + width); /* query, key, value and output projections */
     size_t norm = 2 * width;
     size_t encoder_ffn = (size_t)config->encoder_ffn_dim * (2 * width + 1) + width;
     size_t decoder_ffn = (size_t)config->decoder_ffn_dim * (2 * width + 1) + width;
-    return vocabulary * (width + 1) + (size_t)config->encoder_layers * (attention + encoder_ffn + 2 * norm) +
-           (size_t)config->decoder_layers * (2 * attention + decoder_ffn + 3 * norm);
+    return vocabulary * (width + 1) + (size_t)config->encoder_layers * (encoder_ffn + 2 * norm) +
+           (size_t)config->decoder_layers * (decoder_ffn + 3 * norm) + kept_heads_weights(config);
 }
 
 int model_config_equal(const model_config *a, const model_config *b) {
@@ -276,7 +277,7 @@ int model_config_equal(const model_config *a, const model_config *b) {
     for (size_t i = 0; i < LENGTH(SWITCHES); i++) {
         equal = equal && (!has_key(SWITCHES[i].types, a) || !integer_of(a, SWITCHES[i].offset) == !integer_of(b, SWITCHES[i].offset));
     }
-    return equal;
+    return equal && (a->type == MODEL_RECURRENT || kept_heads_equal(a, b));
 }
 
 /* --- reading ------------------------------------------------------------------- */
@@ -493,6 +494,7 @@ attn_status model_config_read(const char *path, model_config *config) {
     status = status ? status : read_integers(path, root, GENERATION, LENGTH(GENERATION), config);
     status = status ? status : config->type == MODEL_RECURRENT ? read_recurrent(path, root, config) : read_activation(path, root, config);
     status = status ? status : read_switches(path, root, config);
+    status = status || config->type == MODEL_RECURRENT ? status : kept_heads_read(path, root, config);
     for (size_t i = 0; !status && i < LENGTH(REALS); i++) {
         status = read_real(path, root, i, config);
     }
@@ -581,7 +583,7 @@ attn_status model_config_write(const char *path, const model_config *config) {
             failed |= json_object_set_new(root, REALS[i].key, json_real(real_of(config, REALS[i].offset)));
         }
     }
-    if (failed) {
+    if (failed || (!recurrent && kept_heads_write(root, config))) {
         json_decref(root);
         root = NULL;
     }

@@ -24,6 +24,11 @@ typedef enum model_activation {
 
 enum { TOKEN_NONE = -1 }; /* a token that the model does not have */
 
+/* The attentions of a Transformer that translates; numbered as attn_attention_kind. */
+typedef enum model_attention { MODEL_ENCODER_SELF, MODEL_DECODER_SELF, MODEL_DECODER_CROSS, MODEL_ATTENTIONS } model_attention;
+
+enum { MODEL_MOST_LAYERS = 1024 };
+
 typedef struct model_config {
     model_type type;
     int vocab_size;              /* 1 .. 2^24, of both languages together */
@@ -54,6 +59,7 @@ typedef struct model_config {
     int num_beams;                        /* 1 .. 1024: generation_config.json */
     int max_length;                       /* 1 .. 2^20: longest translation: generation_config.json */
     double length_penalty;                /* -100 .. 100: generation_config.json */
+    int kept_heads[MODEL_ATTENTIONS][MODEL_MOST_LAYERS]; /* of a pruned model (model/kept_heads.h); 0: all */
 } model_config;
 
 /* A Marian model of that vocabulary: 6+6 layers, width 512, 8 heads, feed-forward

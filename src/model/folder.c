@@ -81,6 +81,15 @@ int folder_has_weights(const char *directory) {
     return has(directory, FOLDER_WEIGHTS) || has(directory, FOLDER_TRAINING);
 }
 
+attn_status folder_check_free(const char *directory) {
+    char *weights = file_join(directory, FOLDER_WEIGHTS);
+    int exists = weights && file_exists(weights);
+    memory_free(weights);
+    return !weights ? ATTN_ERROR_MEMORY
+           : exists ? fail(ATTN_ERROR_ARGUMENT, "%s already holds a model; name another folder", directory)
+                    : ATTN_OK;
+}
+
 attn_status folder_write_config(const char *directory, const model_config *config) {
     model_config old;
     attn_status status = file_make_directory(directory);

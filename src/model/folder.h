@@ -47,6 +47,9 @@ attn_status folder_check(const char *directory);
 /* 1 if weights or a training state stand in the folder. */
 int folder_has_weights(const char *directory);
 
+/* ATTN_ERROR_ARGUMENT where the folder has a model.safetensors already: what is made goes elsewhere. */
+attn_status folder_check_free(const char *directory);
+
 /* Refuses a model.safetensors that is too small for so many weights, before anyone
  * allocates them. */
 attn_status folder_check_size(const char *directory, size_t weights);

@@ -28,23 +28,23 @@ static attn_status declare_norm(parameters *set, layer_norm *n, int64_t width, c
 }
 
 /* The three weights lie side by side, then the three biases. */
-static attn_status declare_attention(parameters *set, multi_head_attention *a, int64_t width, int64_t heads,
+static attn_status declare_attention(parameters *set, multi_head_attention *a, int64_t width, head_shape heads,
                                      const char *prefix, const char *part) {
     static const char *const NAMES[] = {"q_proj", "k_proj", "v_proj"};
     linear_layer *const projections[] = {&a->query, &a->key, &a->value};
     attn_status status = ATTN_OK;
-    a->heads = heads;
-    a->width = width;
+    a->heads = heads.count;
+    a->width = heads.count * heads.width;
     (void)snprintf(a->part, sizeof a->part, "%s", part);
     for (int i = 0; i < 3 && !status; i++) {
-        status = parameters_declare(set, i == 0, 2, width, width, &projections[i]->weight, "%s.%s.weight", prefix, NAMES[i]);
+        status = parameters_declare(set, i == 0, 2, a->width, width, &projections[i]->weight, "%s.%s.weight", prefix, NAMES[i]);
     }
     for (int i = 0; i < 3 && !status; i++) {
-        status = parameters_declare(set, i == 0, 1, 1, width, &projections[i]->bias, "%s.%s.bias", prefix, NAMES[i]);
+        status = parameters_declare(set, i == 0, 1, 1, a->width, &projections[i]->bias, "%s.%s.bias", prefix, NAMES[i]);
     }
     char name[128];
     (void)snprintf(name, sizeof name, "%s.out_proj", prefix);
-    return status ? status : declare_linear(set, &a->output, width, width, name);
+    return status ? status : declare_linear(set, &a->output, width, a->width, name);
 }
 
 static attn_status declare_feed_forward(parameters *set, feed_forward *f, int64_t width, int64_t hidden,
@@ -57,7 +57,7 @@ static attn_status declare_feed_forward(parameters *set, feed_forward *f, int64_
     return status ? status : declare_linear(set, &f->outer, width, hidden, name);
 }
 
-attn_status encoder_layer_declare(parameters *set, encoder_layer *layer, int index, int64_t width, int64_t heads,
+attn_status encoder_layer_declare(parameters *set, encoder_layer *layer, int index, int64_t width, head_shape heads,
                                   int64_t hidden, activation kind) {
     char prefix[64], name[128], part[32];
     (void)snprintf(prefix, sizeof prefix, "model.encoder.layers.%d", index);
@@ -71,8 +71,8 @@ attn_status encoder_layer_declare(parameters *set, encoder_layer *layer, int ind
     return status ? status : declare_norm(set, &layer->final_norm, width, name);
 }
 
-attn_status decoder_layer_declare(parameters *set, decoder_layer *layer, int index, int64_t width, int64_t heads,
-                                  int64_t hidden, activation kind) {
+attn_status decoder_layer_declare(parameters *set, decoder_layer *layer, int index, int64_t width, head_shape heads,
+                                  head_shape cross_heads, int64_t hidden, activation kind) {
     char prefix[64], name[128], part[32];
     (void)snprintf(prefix, sizeof prefix, "model.decoder.layers.%d", index);
     (void)snprintf(name, sizeof name, "%s.self_attn", prefix);
@@ -82,7 +82,7 @@ attn_status decoder_layer_declare(parameters *set, decoder_layer *layer, int ind
     status = status ? status : declare_norm(set, &layer->self_attention_norm, width, name);
     (void)snprintf(name, sizeof name, "%s.encoder_attn", prefix);
     (void)snprintf(part, sizeof part, "decoder.%d.cross", index);
-    status = status ? status : declare_attention(set, &layer->cross_attention, width, heads, name, part);
+    status = status ? status : declare_attention(set, &layer->cross_attention, width, cross_heads, name, part);
     (void)snprintf(name, sizeof name, "%s.encoder_attn_layer_norm", prefix);
     status = status ? status : declare_norm(set, &layer->cross_attention_norm, width, name);
     status = status ? status : declare_feed_forward(set, &layer->feed_forward, width, hidden, kind, prefix);

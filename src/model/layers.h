@@ -19,9 +19,9 @@ typedef struct layer_norm {
 /* Multi-head attention (3.2.2): query, key and value projections lie side by side, so
  * self-attention projects once and cross-attention twice. */
 typedef struct multi_head_attention {
-    linear_layer query, key, value; /* each [width, width] */
-    linear_layer output;
-    int64_t heads, width;
+    linear_layer query, key, value; /* each [width, the model's width] */
+    linear_layer output;            /* [the model's width, width] */
+    int64_t heads, width;           /* width: of all heads together; a pruned model's is below its own */
     char part[32]; /* "encoder.0.self": what a probe is told */
     attention_span span; /* of self-attention */
 } multi_head_attention;
@@ -60,11 +60,16 @@ typedef struct dropout_rates {
  * NULL: memory was short. Release with memory_free. */
 float *sinusoid_positions(int64_t longest, int64_t width);
 
+/* How many heads an attention has, and how wide each is. */
+typedef struct head_shape {
+    int64_t count, width;
+} head_shape;
+
 /* Declares the parameters under "model.encoder.layers.<index>." and so on. */
-attn_status encoder_layer_declare(parameters *set, encoder_layer *layer, int index, int64_t width, int64_t heads,
+attn_status encoder_layer_declare(parameters *set, encoder_layer *layer, int index, int64_t width, head_shape heads,
                                   int64_t hidden, activation kind);
-attn_status decoder_layer_declare(parameters *set, decoder_layer *layer, int index, int64_t width, int64_t heads,
-                                  int64_t hidden, activation kind);
+attn_status decoder_layer_declare(parameters *set, decoder_layer *layer, int index, int64_t width, head_shape heads,
+                                  head_shape cross_heads, int64_t hidden, activation kind);
 
 /* x [tokens, width] of packed sequences; the result likewise. */
 tensor *encoder_layer_forward(tape *t, const encoder_layer *layer, tensor *x, packing p, dropout_rates rates);

@@ -3,9 +3,14 @@
 #include <math.h>
 
 #include "base/random.h"
+#include "model/kept_heads.h"
 
 static activation activation_of(model_activation kind) {
     return kind == MODEL_RELU ? ACTIVATION_RELU : kind == MODEL_SWISH ? ACTIVATION_SWISH : ACTIVATION_GELU;
+}
+
+static head_shape heads_of(const model_config *c, model_attention kind, int layer) {
+    return (head_shape){model_config_heads(c, kind, layer), model_config_head_width(c, kind)};
 }
 
 attn_status transformer_declare(const model_config *c, parameters *set, transformer *model) {
@@ -19,12 +24,12 @@ attn_status transformer_declare(const model_config *c, parameters *set, transfor
     activation kind = activation_of(c->activation_function);
     attn_status status = parameters_declare(set, 1, 2, c->vocab_size, c->d_model, &model->embedding, "model.shared.weight");
     for (int i = 0; i < c->encoder_layers && !status; i++) {
-        status = encoder_layer_declare(set, &model->encoder[i], i, c->d_model, c->encoder_attention_heads,
+        status = encoder_layer_declare(set, &model->encoder[i], i, c->d_model, heads_of(c, MODEL_ENCODER_SELF, i),
                                        c->encoder_ffn_dim, kind);
     }
     for (int i = 0; i < c->decoder_layers && !status; i++) {
-        status = decoder_layer_declare(set, &model->decoder[i], i, c->d_model, c->decoder_attention_heads,
-                                       c->decoder_ffn_dim, kind);
+        status = decoder_layer_declare(set, &model->decoder[i], i, c->d_model, heads_of(c, MODEL_DECODER_SELF, i),
+                                       heads_of(c, MODEL_DECODER_CROSS, i), c->decoder_ffn_dim, kind);
     }
     /* [1, vocabulary] in the file too, unlike other vectors */
     return status ? status : parameters_declare(set, 1, 2, 1, c->vocab_size, &model->logits_bias, "final_logits_bias");
@@ -183,8 +188,13 @@ attn_status transformer_loss(tape *t, const transformer *model, const batch *b, 
 double transformer_forward_flops(const transformer *model, int64_t source_tokens, int64_t target_tokens) {
     const model_config *c = &model->config;
     double width = c->d_model, source = (double)source_tokens, target = (double)target_tokens;
-    double encoder = c->encoder_layers * (4 * width * width + 2 * width * c->encoder_ffn_dim) * source;
-    double decoder = c->decoder_layers * ((6 * width * width + 2 * width * c->decoder_ffn_dim) * target +
-                                          2 * width * width * source);
-    return 2 * (encoder + decoder + width * c->vocab_size * target);
+    double sum = width * c->vocab_size * target;
+    for (int i = 0; i < c->encoder_layers; i++) {
+        sum += (4 * (double)model->encoder[i].self_attention.width + 2.0 * c->encoder_ffn_dim) * width * source;
+    }
+    for (int i = 0; i < c->decoder_layers; i++) {
+        double self = (double)model->decoder[i].self_attention.width, cross = (double)model->decoder[i].cross_attention.width;
+        sum += ((4 * self + 2 * cross + 2.0 * c->decoder_ffn_dim) * target + 2 * cross * source) * width;
+    }
+    return 2 * sum;
 }

@@ -2,7 +2,6 @@
  * translate better than each of them (Vaswani et al. 2017, 6.1). */
 #include <string.h>
 
-#include "base/file.h"
 #include "base/memory.h"
 #include "data/tokenizer.h"
 #include "model/network.h"
@@ -92,11 +91,6 @@ attn_status attn_average(const char *const *models, size_t count, const char *ou
     if (!models || count == 0 || !output) {
         return fail(ATTN_ERROR_ARGUMENT, "model folders to average and a folder for the result were expected");
     }
-    char *weights = file_join(output, FOLDER_WEIGHTS);
-    int exists = weights && file_exists(weights);
-    attn_status status = !weights ? ATTN_ERROR_MEMORY
-                         : exists ? fail(ATTN_ERROR_ARGUMENT, "%s already holds a model; name another folder", output)
-                                  : ATTN_OK;
-    memory_free(weights);
+    attn_status status = folder_check_free(output);
     return status ? status : average_folders(models, count, output);
 }

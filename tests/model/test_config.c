@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "model/config.h"
+#include "model/kept_heads.h"
 #include "temporary.h"
 
 static char folder[256];
@@ -97,6 +98,18 @@ static void wrong_settings_are_refused_with_a_sentence(void **state) {
          "d_model is 16, a multiple of encoder_attention_heads (3) was expected"},
         {"decoder_attention_heads", "5", ATTN_ERROR_FORMAT, "a multiple of decoder_attention_heads (5)"},
         {"encoder_attention_heads", "0", ATTN_ERROR_FORMAT, "encoder_attention_heads is 0"},
+        {"attn_heads", "[2, 2]", ATTN_ERROR_FORMAT, "attn_heads is no object"},
+        {"attn_heads", "{}", ATTN_ERROR_FORMAT, "encoder_self is no array"},
+        {"attn_heads", "{\"encoder_self\": [1, 2], \"decoder_self\": [1, 2, 1], \"cross\": [1, 1]}", ATTN_ERROR_FORMAT,
+         "decoder_self is an array of 3, an array of 2 numbers was expected"},
+        {"attn_heads", "{\"encoder_self\": [1, 2], \"decoder_self\": [1, 2], \"cross\": [1, 0]}", ATTN_ERROR_FORMAT,
+         "cross of layer 1 is not a number of heads from 1 to 2"},
+        {"attn_heads", "{\"encoder_self\": [3, 2], \"decoder_self\": [1, 2], \"cross\": [1, 1]}", ATTN_ERROR_FORMAT,
+         "encoder_self of layer 0 is not"},
+        {"attn_heads", "{\"encoder_self\": [1, \"2\"], \"decoder_self\": [1, 2], \"cross\": [1, 1]}", ATTN_ERROR_FORMAT,
+         "encoder_self of layer 1 is not"},
+        {"attn_heads", "{\"encoder_self\": [1, 18446744073709551], \"decoder_self\": [1, 2], \"cross\": [1, 1]}",
+         ATTN_ERROR_FORMAT, "encoder_self of layer 1 is not"},
         {"encoder_ffn_dim", "true", ATTN_ERROR_FORMAT, "encoder_ffn_dim is true"},
         {"decoder_ffn_dim", "[]", ATTN_ERROR_FORMAT, "decoder_ffn_dim is an array"},
         {"max_position_embeddings", "0", ATTN_ERROR_FORMAT, "max_position_embeddings is 0"},
@@ -233,6 +246,37 @@ static void what_is_written_is_read_back(void **state) {
     assert_false(model_config_equal(&a, &b));
 }
 
+static void the_heads_that_are_left_are_read_back(void **state) {
+    (void)state;
+    const char *path = temporary_path(folder, "pruned.json");
+    model_config a, b;
+    model_config_defaults(&a, 100);
+    a.encoder_layers = 3;
+    a.decoder_layers = 2;
+    a.kept_heads[MODEL_ENCODER_SELF][2] = 5;
+    a.kept_heads[MODEL_DECODER_CROSS][0] = 1;
+    assert_int_equal(model_config_write(path, &a), ATTN_OK);
+    assert_int_equal(model_config_read(path, &b), ATTN_OK);
+    assert_true(model_config_equal(&a, &b));
+    assert_int_equal(model_config_heads(&b, MODEL_ENCODER_SELF, 1), 8);
+    assert_int_equal(model_config_heads(&b, MODEL_ENCODER_SELF, 2), 5);
+    assert_int_equal(model_config_heads(&b, MODEL_DECODER_CROSS, 0), 1);
+    assert_int_equal(model_config_head_number(&b, MODEL_DECODER_SELF, 1), 8 + 8 + 5 + 8);
+    assert_int_equal(model_config_head_number(&b, MODEL_ATTENTIONS, 0), 8 + 8 + 5 + 8 + 8 + 1 + 8);
+    b.kept_heads[MODEL_DECODER_SELF][1] = 7;
+    assert_false(model_config_equal(&a, &b));
+    b.kept_heads[MODEL_DECODER_SELF][1] = 9;
+    assert_int_equal(model_config_check(&b, "the model's settings"), ATTN_ERROR_ARGUMENT);
+    assert_sentence_has("decoder_self of layer 1 is 9, 1 to 8 heads were expected");
+    memset(a.kept_heads, 0, sizeof a.kept_heads); /* a whole model says nothing of it */
+    a.kept_heads[MODEL_DECODER_SELF][0] = 8;
+    assert_int_equal(model_config_write(path, &a), ATTN_OK);
+    json_t *root = json_load_file(path, 0, NULL);
+    assert_non_null(root);
+    assert_null(json_object_get(root, "attn_heads"));
+    json_decref(root);
+}
+
 static void what_is_written_has_the_keys_of_transformers(void **state) {
     (void)state;
     const char *path = temporary_path(folder, "config.json");
@@ -296,6 +340,7 @@ int main(void) {
         CASE(files_that_are_not_json_objects_are_refused),
         CASE(a_config_cut_at_any_byte_is_refused),
         CASE(what_is_written_is_read_back),
+        CASE(the_heads_that_are_left_are_read_back),
         CASE(what_is_written_has_the_keys_of_transformers),
         CASE(a_config_out_of_range_is_not_written),
         CASE(the_table_of_positions_cannot_ask_for_all_memory),
