@@ -7,6 +7,7 @@
 int command_train(int argc, char **argv);
 int command_average(int argc, char **argv);
 int command_quantize(int argc, char **argv);
+int command_prune(int argc, char **argv);
 int command_translate(int argc, char **argv);
 int command_classify(int argc, char **argv);
 int command_transcribe(int argc, char **argv);

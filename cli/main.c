@@ -15,6 +15,7 @@ typedef struct command {
 static const command COMMANDS[] = {
     {"train", command_train, "make a translator, a classifier, a language model, or a model of hidden words"},
     {"quantize", command_quantize, "a translator with int8 weights"},
+    {"prune", command_prune, "a translator with fewer heads, or any model with fewer weights"},
     {"average", command_average, "the mean of several models' weights, as one model"},
     {"translate", command_translate, "translate standard input, line by line"},
     {"classify", command_classify, "name the class of lines, pictures or sounds"},

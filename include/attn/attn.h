@@ -759,6 +759,45 @@ ATTN_PUBLIC attn_status attn_train(const attn_train_options *options);
  * ATTN_ERROR_ARGUMENT where they differ or output holds a model already. */
 ATTN_PUBLIC attn_status attn_average(const char *const *models, size_t count, const char *output);
 
+/* --- pruning ----------------------------------------------------------------------------- */
+
+/* One attention head of a translator, and how much it matters (Michel, Levy & Neubig 2019, 4.1). */
+typedef struct attn_head {
+    attn_attention_kind kind;
+    int layer, head;   /* from 0, among those that the model has */
+    double gradient;   /* mean over the pairs of |dL / dxi|: L = -log p(target | source), xi = 1 a factor on
+                        * the head's output; nats */
+    double importance; /* gradient divided by the l2 norm of those in its layer's attention, 0 .. 1 */
+    int removed;       /* 1: not in the model that was made */
+} attn_head;
+
+/* Measures every head of a Transformer that translates on pairs (two files of equal line count, or
+ * `source` alone with target NULL: a TSV), and makes the folder `output` of the same model without
+ * the `heads` least important ones: their rows of the query, key and value projections and their columns of the
+ * output projection are not in the file any more, and config.json's "attn_heads" says how many each layer
+ * has. Every attention keeps its most important head. output NULL: nothing is made, `removed` says what
+ * would go. *list [*count]: the encoder's self-attention layer by layer, the decoder's, the
+ * cross-attention; release with attn_heads_free. Pairs longer than the model's positions are left out.
+ * ATTN_ERROR_ARGUMENT: more heads than can go, or output holds a model already.
+ * ATTN_ERROR_UNSUPPORTED: a model of another kind, or with int8 weights. */
+ATTN_PUBLIC attn_status attn_prune_heads(const char *model, const char *source, const char *target, int heads,
+                                         const char *output, attn_head **list, size_t *count);
+ATTN_PUBLIC void attn_heads_free(attn_head *list); /* NULL is allowed */
+
+typedef struct attn_sparsity {
+    size_t weights;      /* in the matrices that are pruned */
+    size_t zeros_before; /* of these, in the model given */
+    size_t zeros;        /* and in the one that was made */
+    double threshold;    /* the largest magnitude that was set to 0 */
+} attn_sparsity;
+
+/* Makes the folder `output` of the same model (of any kind) with round(sparsity * weights) of its layers'
+ * weights 0: those of least magnitude in all matrices together (Han et al. 2015; "class-blind" in See,
+ * Luong & Manning 2016). Embeddings, output layers on a vocabulary, biases and normalisation stay.
+ * sparsity: [0, 1). The file's size stays. ATTN_ERROR_ARGUMENT: sparsity is out of range, or
+ * output holds a model already; ATTN_ERROR_UNSUPPORTED: int8 weights. */
+ATTN_PUBLIC attn_status attn_prune_weights(const char *model, double sparsity, const char *output, attn_sparsity *result);
+
 /* --- measuring -------------------------------------------------------------------------- */
 
 enum { ATTN_BENCH_F32 = 1, ATTN_BENCH_BF16 = 2, ATTN_BENCH_INT8 = 4 };

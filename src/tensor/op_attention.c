@@ -34,6 +34,27 @@ static const void *column_of(const tensor *x, int64_t column) {
     return element_at(x->data, x->type, column);
 }
 
+static void show_heads(tape *t, const attention_context *c) {
+    const attention_inputs *in = &c->in;
+    const int32_t *offsets = in->query_packing.offsets;
+    const int64_t n = c->y->columns;
+    arena_mark mark = arena_get_mark(t->memory);
+    double *sums = tape_memory(t, in->heads, sizeof *sums);
+    float *room = tape_memory(t, 2 * n, sizeof *room);
+    for (int64_t s = 0; s < in->query_packing.sequences && !t->status; s++) {
+        memset(sums, 0, (size_t)in->heads * sizeof *sums);
+        for (int64_t row = offsets[s]; row < offsets[s + 1]; row++) {
+            const float *o = row_read(t, c->y->type, tensor_row(c->y, row), room, n);
+            const float *g = row_read(t, c->y->type, gradient_row(c->y, c->y->gradient, row), room + n, n);
+            for (int64_t j = 0; j < n; j++) {
+                sums[j / in->head_dim] += (double)o[j] * (double)g[j];
+            }
+        }
+        tape_fail(t, t->head_probe.look(t->head_probe.context, in->part, s, in->heads, sums));
+    }
+    arena_return_to(t->memory, mark);
+}
+
 static void attention_backward(tape *t, void *context) {
     attention_context *c = context;
     attention_inputs *in = &c->in;
@@ -50,6 +71,9 @@ static void attention_backward(tape *t, void *context) {
         /* A fused projection has one reader. */
         tape_fail(t, fail(ATTN_ERROR_INTERNAL, "attention's inputs are used by another operation"));
         return;
+    }
+    if (t->head_probe.look) {
+        show_heads(t, c);
     }
     profile_place before = profile_enter(t->profile, PROFILE_ATTENTION, PROFILE_BACKWARD, 0);
     arena_mark mark = arena_get_mark(t->memory);

@@ -41,6 +41,13 @@ typedef struct attention_probe {
     void *context;
 } attention_probe;
 
+/* Told on the way back, while set, of each attention: gradients [heads] are those of the loss by
+ * factors 1 on the heads' outputs in sequence `sequence`, sums of output times its gradient. */
+typedef struct head_probe {
+    attn_status (*look)(void *context, const char *part, int64_t sequence, int64_t heads, const double *gradients);
+    void *context;
+} head_probe;
+
 typedef struct tape_spare {
     void *memory;
     int64_t bytes;
@@ -65,6 +72,7 @@ typedef struct tape {
     uint64_t draws;     /* streams taken from it so far */
     attn_status status; /* of the first operation that failed */
     attention_probe probe;
+    head_probe head_probe;
     input_watch *watch; /* NULL: nobody asks */
     profile *profile; /* of the thread at work; NULL: nothing is timed */
     tape_note *notes;
