@@ -14,13 +14,14 @@
 #include "lines.h"
 #include "options.h"
 #include "pieces.h"
+#include "translate_html.h"
 #include "translation_print.h"
 
 enum { CHUNK_LINES = 2048, CHUNK_BYTES = 4 << 20 };
 
 typedef struct translate_settings {
     const char *models[MOST_MODELS + 1], *prefix_file, *require_file, *forbid_file, *glossary_file;
-    int compute, threads, split;
+    int compute, threads, split, html;
     print_settings print;
     attn_translate_options options;
     line_list prefixes, required, forbidden;
@@ -38,7 +39,11 @@ static const char NOTES[] =
     "With --token-scores the natural log-probability of each token, </s> last, follows\n"
     "after a tab; with --alignment then, after another, SOURCE-TARGET pairs counted from 0.\n"
     "With --sample a text's translations depend on it and the seed alone.\n"
-    "A line longer than the model's positions is cut, with a warning.";
+    "A line longer than the model's positions is cut, with a warning.\n"
+    "With --format html all of standard input is one document. Texts between block tags are\n"
+    "translated sentence by sentence; inline tags go round the words that translate theirs, by\n"
+    "cross-attention (--layer, --head). Attributes (alt, title too), comments, script, style, pre, code,\n"
+    "textarea and what is marked translate=\"no\" or notranslate stay as they are.";
 static const command_usage USAGE = {"translate", SYNOPSIS, SUMMARY, NOTES};
 
 static void print_warning(void *context, size_t line, const char *sentence) {
@@ -151,6 +156,11 @@ static int translate_input(translate_settings *s) {
     if (ensemble_open(&together, s->models, (attn_compute)s->compute, &s->options)) {
         return command_failed(&USAGE);
     }
+    if (s->html) {
+        int failed = translate_html(&USAGE, together.models[0], &s->options);
+        ensemble_close(&together);
+        return failed;
+    }
     line_reader reader;
     line_reader_open(&reader, STDIN_FILENO, "attn translate");
     int result = EXIT_DONE;
@@ -202,6 +212,13 @@ static int check_together(translate_settings *s, const option_row *rows) {
             return usage_error(&USAGE, "--split-sentences and --%s exclude one another", OF_LINES[i]);
         }
     }
+    static const char *const OF_TEXT[] = {"n-best",      "scores",       "token-scores", "alignment",       "json",
+                                          "prefix-file", "require-file", "glossary",     "replace-unknown", "split-sentences"};
+    for (size_t i = 0; i < sizeof OF_TEXT / sizeof *OF_TEXT && s->html; i++) {
+        if (options_find(rows, OF_TEXT[i])->given) {
+            return usage_error(&USAGE, "--format html and --%s exclude one another", OF_TEXT[i]);
+        }
+    }
     if (o->n_best > o->beam && !o->sample) {
         if (options_find(rows, "beam")->given) {
             return usage_error(&USAGE, "--n-best is %d, at most --beam (%d) was expected", o->n_best, o->beam);
@@ -221,6 +238,7 @@ int command_translate(int argc, char **argv) {
     int operands;
     int64_t seed = 1;
     static const char *const ALIGNMENTS[] = {"none", "words", "tokens", NULL};
+    static const char *const FORMATS[] = {"text", "html", NULL};
     option_row rows[] = {
         option_heading("Options"),
         option_strings("model", s.models, MOST_MODELS, "DIR",
@@ -264,6 +282,8 @@ int command_translate(int argc, char **argv) {
                       "lines of a source phrase, a tab and its translation: where a text holds the phrase, its "
                       "translation holds that (the first 32 of a text); good with a larger beam"),
         option_heading("Input"),
+        option_choice("format", &s.html, FORMATS,
+                      "html: a document or fragment, whose markup is kept and put back in place"),
         option_flag("split-sentences", &s.split,
                     "translate the sentences of a line apart, and join them as they stood"),
         option_heading("Output"),

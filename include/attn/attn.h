@@ -205,6 +205,22 @@ ATTN_PUBLIC size_t attn_translation_source_tokens(const attn_translation *transl
 ATTN_PUBLIC size_t attn_translation_target_tokens(const attn_translation *translation);
 ATTN_PUBLIC void attn_translation_free(attn_translation *translation); /* NULL is allowed */
 
+/* Translates an HTML document or fragment of `length` bytes. Texts between block tags are split into sentences
+ * and translated; inline tags (a, b, span ...), with what stands between words (br, img, comments, code),
+ * are put back by the cross-attention, each exactly once and pairs well nested. All other bytes stay: tags with
+ * their attributes, script, style, pre and textarea with their content, elements with translate="no" or the
+ * class notranslate, white space between blocks, and texts without a letter, or not in UTF-8 (warn is told).
+ * Bytes of any kind are taken; lines that warn is told of are the document's. Of the options n_best has to
+ * be 1, and prefixes, required, alignment and replace_unknown 0: ATTN_ERROR_ARGUMENT. */
+typedef struct attn_html attn_html;
+ATTN_PUBLIC attn_status attn_translate_html(const attn_model *model, const char *html, size_t length,
+                                            const attn_translate_options *options, attn_html **translated);
+
+/* Its bytes, 0-terminated (it may hold others), and their number; live as long as the result. */
+ATTN_PUBLIC const char *attn_html_bytes(const attn_html *html);
+ATTN_PUBLIC size_t attn_html_length(const attn_html *html);
+ATTN_PUBLIC void attn_html_free(attn_html *html); /* NULL is allowed */
+
 /* How likely the model finds each target as the translation of its source: *scored holds the
  * targets as the tokenizer reads them, with their scores (length_penalty, batch_tokens
  * and alignment of the options count; NULL: the defaults). The bits are those that translating gives where it

@@ -134,6 +134,18 @@ cut -f2 both >both.t
 "$attn" score --model m --model other --source some.txt --target both.t | cmp -s - <(cut -f1 both) || wrong "an ensemble scores otherwise"
 expect 1 "of its vocabulary" "$attn" translate --model m --model apart
 
+# --- HTML: tags go round the words that translate theirs, all other bytes stay
+printf '<ul class=x>\n<li>w1 <b>w2</b> w3<li>  <a href="?a&b">w4</a> <!-- w5 --><i>w6</i>\n</ul><code>w7</code><script>w8 < w9</script>' >page
+printf '<ul class=x>\n<li>t1 <b>t2</b> t3<li>  <a href="?a&b">t4</a> <!-- w5 --><i>t6</i>\n</ul><code>w7</code><script>w8 < w9</script>' >expected
+"$attn" translate --model m --format html <page >out || wrong "--format html"
+cmp -s out expected || wrong "--format html: $(cat out)"
+head -c 300 /dev/urandom >noise
+"$attn" translate --model m --format html <noise >out 2>err || wrong "--format html refuses noise: $(cat err)"
+"$attn" translate --model m --format html </dev/null >out || wrong "--format html refuses an empty document"
+[ ! -s out ] || wrong "an empty document is translated to something"
+expect 2 '--format html and --json exclude' "$attn" translate --model m --format html --json
+expect 2 '--format is "xml"' "$attn" translate --model m --format xml
+
 # --- repeating
 echo 'w1 w1 w1 w1' | "$attn" translate --model m --no-repeat-ngram 1 >out
 tr ' ' '\n' <out | sort | uniq -d | grep -q . && wrong "--no-repeat-ngram 1 repeats: $(cat out)"

@@ -498,6 +498,100 @@ static void json_and_page_hold_hostile_text_as_text(void **state) {
     attn_model_free(model);
 }
 
+static attn_html *translate_page(const attn_model *model, const char *html, size_t length, const attn_translate_options *options) {
+    attn_html *page;
+    if (attn_translate_html(model, html, length, options, &page)) {
+        fail_msg("%s", attn_last_error());
+    }
+    assert_int_equal(strlen(attn_html_bytes(page)) <= attn_html_length(page), 1);
+    return page;
+}
+
+/* A text without tags inside comes out as if it were translated alone, whatever stands around it. */
+static void pages_keep_their_markup_and_translate_their_texts(void **state) {
+    (void)state;
+    attn_model *model = load();
+    const char *line = "the green house", *lines[] = {line};
+    attn_translation *alone;
+    assert_int_equal(attn_translate(model, lines, 1, NULL, &alone), ATTN_OK);
+    char expected[1024], html[] = "<!DOCTYPE html>\n<p class='a>b'> the green house <br></p><pre>green</pre><script>x < y</script><p>7 %</p>";
+    (void)snprintf(expected, sizeof expected,
+                   "<!DOCTYPE html>\n<p class='a>b'> %s <br></p><pre>green</pre><script>x < y</script><p>7 %%</p>",
+                   attn_translation_text(alone, 0));
+    assert_null(strpbrk(attn_translation_text(alone, 0), "<>&"));
+    attn_html *page = translate_page(model, html, strlen(html), NULL);
+    assert_string_equal(attn_html_bytes(page), expected);
+    attn_html_free(page);
+    attn_translation_free(alone);
+
+    page = translate_page(model, "", 0, NULL);
+    assert_int_equal(attn_html_length(page), 0);
+    attn_html_free(page);
+    page = translate_page(model, "<b>\0\xff", 5, NULL);
+    assert_memory_equal(attn_html_bytes(page), "<b>\0\xff", 5);
+    attn_html_free(page);
+    attn_model_free(model);
+}
+
+static void tags_stand_once_in_pages_of_any_size(void **state) {
+    (void)state;
+    enum { PARTS = 520 };
+    attn_model *model = load();
+    char *html = malloc(PARTS * 80), tag[32];
+    size_t length = 0;
+    for (int i = 0; i < PARTS; i++) { /* two sentences each: more than are translated at once */
+        length += (size_t)sprintf(html + length, "<p>the <i id='%d'>green</i> <img>house. a <b>garden<br></b> is</p>\n", i);
+    }
+    attn_translate_options options;
+    attn_translate_options_defaults(&options);
+    options.beam = 1;
+    options.max_length = 6;
+    attn_html *page = translate_page(model, html, length, &options);
+    const char *at = attn_html_bytes(page);
+    for (int i = 0; i < PARTS; i++) {
+        (void)sprintf(tag, "<i id='%d'>", i);
+        const char *open = strstr(at, tag), *end = strstr(at, "</p>\n");
+        assert_true(open && end && open < end && strstr(open, "</i>") < end);
+        assert_true(strstr(at, "<img>") < end && strstr(at, "<b>") < strstr(at, "<br>") && strstr(at, "<br>") < strstr(at, "</b>"));
+        at = end + 5;
+    }
+    assert_string_equal(at, "");
+    attn_html_free(page);
+    free(html);
+    attn_model_free(model);
+}
+
+static void remember_line(void *context, size_t line, const char *sentence) {
+    assert_true(strlen(sentence) > 0);
+    *(size_t *)context = line;
+}
+
+static void pages_tell_of_lines_and_refuse_options_of_lines(void **state) {
+    (void)state;
+    attn_model *model = load();
+    attn_translate_options options;
+    attn_html *page;
+    size_t line = 0;
+    attn_translate_options_defaults(&options);
+    options.warn = remember_line;
+    options.context = &line;
+    char html[1024] = "<p>a</p>\n\n<p>\n";
+    for (int i = 0; i < 60; i++) {
+        (void)strcat(html, "house garden ");
+    }
+    attn_html_free(translate_page(model, html, strlen(html), &options));
+    assert_int_equal(line, 4);
+    attn_html_free(translate_page(model, "<p>a\n<p>a \xff", 11, &options));
+    assert_int_equal(line, 2);
+    options.n_best = 2;
+    assert_int_equal(attn_translate_html(model, "a", 1, &options, &page), ATTN_ERROR_ARGUMENT);
+    assert_null(page);
+    assert_sentence_has("n_best");
+    assert_int_equal(attn_translate_html(model, NULL, 1, NULL, &page), ATTN_ERROR_ARGUMENT);
+    attn_html_free(NULL);
+    attn_model_free(model);
+}
+
 static void a_model_describes_itself(void **state) {
     (void)state;
     attn_model *model = load();
@@ -528,6 +622,9 @@ int main(void) {
         cmocka_unit_test(every_layer_and_head_is_explained_by_rows_that_sum_to_one),
         cmocka_unit_test(the_heat_map_fits_the_screen_and_keeps_its_columns),
         cmocka_unit_test(json_and_page_hold_hostile_text_as_text),
+        cmocka_unit_test(pages_keep_their_markup_and_translate_their_texts),
+        cmocka_unit_test(tags_stand_once_in_pages_of_any_size),
+        cmocka_unit_test(pages_tell_of_lines_and_refuse_options_of_lines),
         cmocka_unit_test(a_model_describes_itself),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
