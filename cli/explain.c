@@ -53,11 +53,18 @@ static int explain_signal(const explain_settings *s, const attn_model *model, co
                                        : explain_file(&USAGE, model, path, &o);
 }
 
+static attn_status page_written(const char *path, attn_status status) {
+    if (!status) {
+        (void)fprintf(stderr, "%s: every layer and head, to be opened in a browser\n", path);
+    }
+    return status;
+}
+
 /* What an answer rests on. */
 static int attribute(const explain_settings *s, const attn_model *model, const char *text) {
     attn_attribution *a = NULL;
-    if (s->html || s->png) {
-        return usage_error(&USAGE, "--%s draws translations, pictures and sounds; here --json holds all", s->html ? "html" : "png");
+    if (s->png) {
+        return usage_error(&USAGE, "--png draws translations, pictures and sounds; here --html is a page of everything");
     }
     if (s->label && s->target) {
         return usage_error(&USAGE, "--label is for a classifier, --target for a model that translates");
@@ -65,6 +72,7 @@ static int attribute(const explain_settings *s, const attn_model *model, const c
     attn_status status = attn_attribute(model, text, s->label ? s->label : s->target, &s->options, &a);
     status = status ? status : s->json ? attn_attribution_write_json(a, stdout)
                                        : attn_attribution_write_terminal(a, s->layer, s->head, stdout);
+    status = status || !s->html ? status : page_written(s->html, attn_attribution_write_html(a, s->html));
     attn_attribution_free(a);
     return status ? command_failed(&USAGE) : fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
 }
@@ -92,12 +100,7 @@ static int explain_text(const explain_settings *s, const char *text) {
     attn_status status = attn_model_transcribes(model) ? attn_explain_speech(model, text, s->target, &s->options, &e)
                                                        : attn_explain(model, text, s->target, &s->options, &e);
     status = status ? status : show(e, s);
-    if (!status && s->html) {
-        status = attn_explanation_write_html(e, s->html);
-        if (!status) {
-            (void)fprintf(stderr, "%s: every layer and head, to be opened in a browser\n", s->html);
-        }
-    }
+    status = status || !s->html ? status : page_written(s->html, attn_explanation_write_html(e, s->html));
     status = status || !s->png ? status : attn_explanation_write_png(e, s->png);
     attn_explanation_free(e);
     attn_model_free(model);

@@ -525,6 +525,8 @@ ATTN_PUBLIC const float *attn_attribution_attention(const attn_attribution *attr
  * layer and head, -1: the last, the mean of all), pooling, rollout, gradient; or JSON. */
 ATTN_PUBLIC attn_status attn_attribution_write_terminal(const attn_attribution *attribution, int layer, int head, FILE *out);
 ATTN_PUBLIC attn_status attn_attribution_write_json(const attn_attribution *attribution, FILE *out);
+/* One self-contained page: every answer's numbers for each token, every layer and head. */
+ATTN_PUBLIC attn_status attn_attribution_write_html(const attn_attribution *attribution, const char *path);
 
 /* --- training ------------------------------------------------------------------ */
 

@@ -13,4 +13,7 @@ struct attn_attribution {
     float *rollout, *gradient;                 /* [answers, tokens] */
 };
 
+/* The whole as JSON; `digits` of each number. */
+void write_attribution_json(const attn_attribution *a, int digits, FILE *out);
+
 #endif

@@ -110,19 +110,19 @@ attn_status attn_attribution_write_terminal(const attn_attribution *a, int layer
 
 /* --- JSON ------------------------------------------------------------------------------- */
 
-static void write_numbers(const float *values, size_t count, FILE *out) {
+static void write_numbers(const float *values, size_t count, int digits, FILE *out) {
     for (size_t i = 0; i < count; i++) {
         (void)fputs(i ? "," : "[", out);
-        (void)(isfinite(values[i]) ? fprintf(out, "%.7g", (double)values[i]) : fputs("null", out));
+        (void)(isfinite(values[i]) ? fprintf(out, "%.*g", digits, (double)values[i]) : fputs("null", out));
     }
     (void)fputc(']', out);
 }
 
-static void write_rows(const char *key, const float *values, size_t rows, size_t columns, FILE *out) {
+static void write_rows(const char *key, const float *values, size_t rows, size_t columns, int digits, FILE *out) {
     (void)fprintf(out, ",\n\"%s\": [", key);
     for (size_t i = 0; i < rows; i++) {
         (void)fputs(i ? ",\n" : "", out);
-        write_numbers(values + i * columns, columns, out);
+        write_numbers(values + i * columns, columns, digits, out);
     }
     (void)fputc(']', out);
 }
@@ -136,11 +136,8 @@ static void write_texts(const char *key, const token_list *list, FILE *out) {
     (void)fputc(']', out);
 }
 
-attn_status attn_attribution_write_json(const attn_attribution *a, FILE *out) {
+void write_attribution_json(const attn_attribution *a, int digits, FILE *out) {
     static const char *const KEYS[ATTENTION_KINDS] = {"attention", "decoder_self", "cross"};
-    if (!a || !out) {
-        return fail(ATTN_ERROR_ARGUMENT, "an attribution and a stream were expected");
-    }
     size_t tokens = a->tokens.count, answers = a->answers.count;
     (void)fputc('{', out);
     write_texts("tokens", &a->tokens, out);
@@ -151,11 +148,11 @@ attn_status attn_attribution_write_json(const attn_attribution *a, FILE *out) {
         (void)fprintf(out, "%s%.9g", i ? "," : "", a->log_probabilities[i]);
     }
     (void)fputc(']', out);
-    write_rows("rollout", a->rollout, answers, tokens, out);
-    write_rows("gradient_times_input", a->gradient, answers, tokens, out);
+    write_rows("rollout", a->rollout, answers, tokens, digits, out);
+    write_rows("gradient_times_input", a->gradient, answers, tokens, digits, out);
     if (a->pooling) {
         (void)fputs(",\n\"pooling\": ", out);
-        write_numbers(a->pooling, tokens, out);
+        write_numbers(a->pooling, tokens, digits, out);
     }
     for (int kind = 0; kind < ATTENTION_KINDS; kind++) {
         (void)fprintf(out, ",\n\"%s\": [", KEYS[kind]);
@@ -163,12 +160,19 @@ attn_status attn_attribution_write_json(const attn_attribution *a, FILE *out) {
             const layer_weights *w = &a->attention[kind][layer];
             for (int64_t row = 0; row < w->heads * w->queries; row++) {
                 (void)fputs(row == 0 ? layer ? ",\n[[" : "[[" : row % w->queries == 0 ? "],\n[" : ",", out);
-                write_numbers(w->values + row * w->keys, (size_t)w->keys, out);
+                write_numbers(w->values + row * w->keys, (size_t)w->keys, digits, out);
             }
             (void)fputs("]]", out);
         }
         (void)fputc(']', out);
     }
     (void)fputs("}\n", out);
+}
+
+attn_status attn_attribution_write_json(const attn_attribution *a, FILE *out) {
+    if (!a || !out) {
+        return fail(ATTN_ERROR_ARGUMENT, "an attribution and a stream were expected");
+    }
+    write_attribution_json(a, 7, out);
     return ferror(out) ? fail(ATTN_ERROR_FILE, "the JSON could not be written") : ATTN_OK;
 }

@@ -1,9 +1,11 @@
 /* One page that needs nothing but itself: style, script and the weights as JSON. The
  * script puts texts into the page as text, never as markup, and a policy forbids it
- * to load anything. */
+ * to load anything. An explanation shows where a translation looked; an attribution also what
+ * each answer rests on. */
 #include <stdlib.h>
 
 #include "base/file.h"
+#include "infer/attribution.h"
 #include "infer/explain_json.h"
 
 static const char *const HEAD[] = {
@@ -42,6 +44,8 @@ static const char *const HEAD[] = {
     "table.map td{width:1.65rem;min-width:1.65rem;height:1.65rem;border:1px solid var(--card);border-radius:3px}\n",
     "table.map .hot{color:var(--fg);font-weight:650}\n",
     "table.map td.cell{outline:2px solid var(--fg);outline-offset:-2px}\n",
+    "table.rests td{min-width:3.4rem;padding:0 .3rem;text-align:right;font-variant-numeric:tabular-nums}\n",
+    "[hidden]{display:none!important}\n",
     ".say{min-height:1.6em;font-size:.88rem;color:var(--soft);margin:.6rem 0 0}\n",
     ".say b{color:var(--fg);font-weight:600;white-space:pre-wrap}\n",
     ".grid{display:grid;gap:.5rem;justify-content:start;overflow:auto}\n",
@@ -49,11 +53,16 @@ static const char *const HEAD[] = {
     ".grid button{all:unset;cursor:pointer;border:1px solid var(--line);border-radius:5px;padding:2px;line-height:0}\n",
     ".grid button[aria-pressed=true],.grid button:focus-visible{border-color:var(--accent);box-shadow:0 0 0 1px var(--accent)}\n",
     ".grid canvas{width:76px;height:76px;image-rendering:pixelated;border-radius:3px}\n",
-    "</style>\n</head>\n<body>\n<main>\n<h1>Where each word looked</h1>\n",
-    "<section class=\"card\"><p class=\"who\">Source</p><p class=\"text\" id=\"source\"></p>\n",
-    "<p class=\"who\">Translation</p><p class=\"text\" id=\"target\"></p>\n",
+    "</style>\n</head>\n<body>\n<main>\n<h1 id=\"title\">Where each word looked</h1>\n",
+    "<section class=\"card\"><p class=\"who\" id=\"from\">Source</p><p class=\"text\" id=\"source\"></p>\n",
+    "<p class=\"who\" id=\"to\">Translation</p><p class=\"text\" id=\"target\"></p>\n",
     "<p class=\"hint\">Point at a word: the others are shaded by the attention between them, in the layer and head "
     "chosen below.</p></section>\n",
+    "<section class=\"card\" id=\"basis\" hidden><div class=\"bar\"><span><span class=\"name\">Answer</span>"
+    "<span class=\"seg\" id=\"answers\"></span></span></div>\n",
+    "<div class=\"scroll\"><table class=\"map rests\" id=\"rests\"></table></div><p class=\"hint\">Blue speaks for the "
+    "answer, red against it. Weights alone are not an explanation (Jain &amp; Wallace 2019): where the rows disagree, "
+    "leave the word out and see what changes.</p></section>\n",
     "<section class=\"card\"><div class=\"bar\"><span><span class=\"name\">Attention</span><span class=\"seg\" id=\"kinds\">"
     "</span></span><span><span class=\"name\">Layer</span><span class=\"seg\" id=\"layers\"></span></span>"
     "<span><span class=\"name\">Head</span><span class=\"seg\" id=\"heads\"></span></span></div>\n",
@@ -69,12 +78,15 @@ static const char *const SCRIPT[] = {
     "const id = name => document.getElementById(name);\n",
     "const make = (tag, parent, text) => { const e = document.createElement(tag);"
     " if (text !== undefined) e.textContent = text; if (parent) parent.append(e); return e; };\n",
+    "const rests = data.tokens !== undefined, crosses = data.cross.length > 0;\n",
+    "const texts = rests ? {source: data.tokens, target: data.answers} : {source: data.source, target: data.target};\n",
     "const kinds = [\n",
-    "  {key: 'cross', name: 'cross', queries: data.target, keys: data.source, from: 'target', to: 'source'},\n",
-    "  {key: 'encoder_self', name: 'encoder self', queries: data.source, keys: data.source, from: 'source', to: 'source'},\n",
-    "  {key: 'decoder_self', name: 'decoder self', queries: data.target,\n",
-    "   keys: ['<start>', ...data.target.slice(0, -1)], from: 'target', to: 'target', shift: 1}];\n",
-    "const state = {kind: 0, layer: data.cross.length - 1, head: -1};\n",
+    "  {key: 'cross', name: 'cross', queries: texts.target, keys: texts.source, from: 'target', to: 'source'},\n",
+    "  {key: rests ? 'attention' : 'encoder_self', name: crosses ? 'encoder self' : 'self',\n",
+    "   queries: texts.source, keys: texts.source, from: 'source', to: 'source'},\n",
+    "  {key: 'decoder_self', name: 'decoder self', queries: texts.target,\n",
+    "   keys: ['<start>', ...texts.target.slice(0, -1)], from: 'target', to: 'target', shift: 1}].filter(k => data[k.key].length);\n",
+    "const state = {kind: 0, layer: kinds.length ? data[kinds[0].key].length - 1 : 0, head: -1, answer: 0};\n",
     "const layersOf = k => data[kinds[k].key];\n",
     "const mean = heads => heads[0].map((row, i) => row.map((_, j) =>"
     " heads.reduce((sum, head) => sum + head[i][j], 0) / heads.length));\n",
@@ -86,8 +98,10 @@ static const char *const SCRIPT[] = {
     "let current;\n",
     "const spans = {};\n",
     "for (const side of ['source', 'target']) {\n",
-    "  spans[side] = data[side].map((text, i) => {\n",
-    "    const s = make('span', id(side), text); s.className = 'tok';\n",
+    "  const words = texts[side][0] === '[CLS]'; /* WordPiece has no blanks of its own */\n",
+    "  spans[side] = texts[side].map((text, i) => {\n",
+    "    if (words && i > 0 && !text.startsWith('##')) id(side).append(' ');\n",
+    "    const s = make('span', id(side), words ? text.replace(/^##/, '') : text); s.className = 'tok';\n",
     "    s.style.whiteSpace = 'pre-wrap';\n",
     "    s.addEventListener('mouseenter', () => pointAt(side, i)); s.addEventListener('mouseleave', clear);\n",
     "    return s; });\n",
@@ -117,6 +131,7 @@ static const char *const SCRIPT[] = {
     "}\n",
     "function pointAt(side, i) {\n",
     "  const k = kinds[state.kind];\n",
+    "  if (!k) return;\n",
     "  if (side === k.from) return showRow(i);\n",
     "  if (side !== k.to) { clear(); return; }\n",
     "  clear(); spans[side][i].classList.add('on');\n",
@@ -162,7 +177,23 @@ static const char *const SCRIPT[] = {
     "      drawThumb(make('canvas', b), weights); });\n",
     "    for (let h = heads.length; h < most; h++) make('span', grid); });\n",
     "}\n",
+    "function drawBasis() {\n",
+    "  const table = id('rests'), top = make('tr', make('thead', table)), n = state.answer; table.replaceChildren(top.parentNode);\n",
+    "  make('th', top); texts.source.forEach(t => make('span', make('th', top), label(t)));\n",
+    "  const body = make('tbody', table), p = Math.exp(data.log_probabilities[n]);\n",
+    "  choose(id('answers'), texts.target.map((t, i) => [label(t) + (i === n ? ', probability ' + p.toFixed(4) : ''), i]), n,"
+    " v => { state.answer = v; });\n",
+    "  const rows = [['rollout', data.rollout[n]], ['gradient \\u00d7 input', data.gradient_times_input[n]]];\n",
+    "  if (data.pooling) rows.unshift(['pooling', data.pooling]);\n",
+    "  for (const [name, values] of rows) { const line = make('tr', body); make('th', line, name).scope = 'row';\n",
+    "    const most = Math.max(...values.map(Math.abs)) || 1;\n",
+    "    for (const v of values) { const cell = make('td', line, v === null ? '' : v.toFixed(3)), part = Math.abs(v) / most;\n",
+    "      cell.style.background = v < 0 ? `rgb(214 69 65 / ${(0.75 * part).toFixed(3)})`"
+    " : `rgb(var(--r) var(--g) var(--b) / ${(0.75 * part).toFixed(3)})`; } }\n",
+    "}\n",
     "function draw() {\n",
+    "  if (rests) drawBasis();\n",
+    "  if (!kinds.length) return;\n",
     "  const layers = layersOf(state.kind);\n",
     "  if (state.head >= layers[state.layer].length) state.head = -1;\n",
     "  choose(id('kinds'), kinds.map((k, i) => [k.name, i]), state.kind, v => { state.kind = v;\n",
@@ -172,6 +203,9 @@ static const char *const SCRIPT[] = {
     "  clear(); drawMap(); drawGrid();\n",
     "}\n",
     "matchMedia('(prefers-color-scheme: dark)').addEventListener('change', draw);\n",
+    "if (rests) { id('title').textContent = document.title = 'What the answer rests on'; id('basis').hidden = false; }\n",
+    "if (rests && !crosses) { id('from').textContent = 'Text'; id('to').textContent = 'Answer'; }\n",
+    "for (const name of ['map', 'grid']) id(name).closest('section').hidden = !kinds.length;\n",
     "draw();\n</script>\n</body>\n</html>\n",
     NULL};
 
@@ -181,10 +215,7 @@ static void write_lines(const char *const *lines, FILE *out) {
     }
 }
 
-attn_status attn_explanation_write_html(const attn_explanation *explanation, const char *path) {
-    if (!explanation || !path) {
-        return fail(ATTN_ERROR_ARGUMENT, "an explanation and a path were expected");
-    }
+static attn_status write_page(const char *path, const attn_explanation *e, const attn_attribution *a) {
     char *page = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&page, &size);
@@ -192,10 +223,20 @@ attn_status attn_explanation_write_html(const attn_explanation *explanation, con
         return fail(ATTN_ERROR_MEMORY, "out of memory for the page");
     }
     write_lines(HEAD, out);
-    write_explanation_json(explanation, 4, out);
+    e ? write_explanation_json(e, 4, out) : write_attribution_json(a, 4, out);
     write_lines(SCRIPT, out);
     int failed = ferror(out) | fclose(out);
     attn_status status = failed ? fail(ATTN_ERROR_MEMORY, "out of memory for the page") : file_replace(path, page, size);
     free(page);
     return status;
+}
+
+attn_status attn_explanation_write_html(const attn_explanation *explanation, const char *path) {
+    return explanation && path ? write_page(path, explanation, NULL)
+                               : fail(ATTN_ERROR_ARGUMENT, "an explanation and a path were expected");
+}
+
+attn_status attn_attribution_write_html(const attn_attribution *attribution, const char *path) {
+    return attribution && path ? write_page(path, NULL, attribution)
+                               : fail(ATTN_ERROR_ARGUMENT, "an attribution and a path were expected");
 }

@@ -109,7 +109,19 @@ grep -q 'gradient x input' out && grep -q 'Jain & Wallace 2019' out && grep -q '
 expect 1 'label "violet"' "$attn" explain --model attention --label violet 'ask'
 expect 1 'layer 7' "$attn" explain --model attention --layer 7 'ask'
 expect 1 'head 5' "$attn" explain --model attention --head 5 'ask'
-expect 2 '--json holds all' "$attn" explain --model attention --html page.html 'ask'
+expect 2 '--html is a page' "$attn" explain --model attention --png page.png 'ask'
+for model in attention language "transformer --attribution"; do
+  rm -f page.html
+  "$attn" explain --model $model --html page.html 'please <b>' >out 2>err || wrong "$model: a page: $(cat err)"
+  python3 - page.html <<'PAGE' || wrong "$model: the page's numbers"
+import json, re, sys
+page = open(sys.argv[1], encoding="utf-8").read()
+data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S).group(1))
+assert page.endswith("</html>\n") and "<b>" not in page
+assert len(data["rollout"]) == len(data["answers"]) and all(len(row) == len(data["tokens"]) for row in data["rollout"])
+PAGE
+done
+expect 1 'nowhere/page.html' "$attn" explain --model attention --html nowhere/page.html 'ask'
 expect 1 'no answer of one' "$attn" explain --model language --target x 'ask'
 expect 1 'blank' "$attn" explain --model transformer --attribution ' '
 printf '\n' | "$attn" explain --model attention >out 2>err || wrong "an empty text"
