@@ -182,6 +182,9 @@ static void describe_bert(const attn_model *model, FILE *out) {
     (void)fprintf(out, "  feed-forward          %d, %s\n  positions             %d\n", c->intermediate_size,
                   activation_name(c->hidden_act), c->max_position_embeddings);
     describe_span(c->span, out);
+    if (c->convolution > 0) {
+        (void)fprintf(out, "  convolution           %d words\n", c->convolution);
+    }
     for (size_t k = 0; k < c->labels.size; k++) {
         (void)fprintf(out, "  label %-16zu%s\n", k, vocabulary_piece(&c->labels, k).bytes);
     }

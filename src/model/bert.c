@@ -82,6 +82,13 @@ static attn_status declare_guesser(bert *m) {
                   : parameters_declare(set, 1, 1, 1, m->config.vocab_size, &m->guess_bias, "cls.predictions.bias");
 }
 
+static attn_status declare_convolution(bert *m) {
+    int64_t width = m->config.hidden_size;
+    attn_status status = declare_linear(&m->parameters, &m->convolution, width, m->config.convolution * width,
+                                        "bert.embeddings.convolution.dense");
+    return status ? status : declare_norm(m, &m->convolution_norm, "bert.embeddings.convolution.LayerNorm");
+}
+
 static attn_status declare(bert *m) {
     const bert_config *c = &m->config;
     parameters *set = &m->parameters;
@@ -92,6 +99,7 @@ static attn_status declare(bert *m) {
     status = status ? status : parameters_declare(set, 1, 2, c->type_vocab_size, width, &m->types,
                                                   "bert.embeddings.token_type_embeddings.weight");
     status = status ? status : declare_norm(m, &m->embedding_norm, "bert.embeddings.LayerNorm");
+    status = status || c->convolution == 0 ? status : declare_convolution(m);
     for (int i = 0; i < c->layers && !status; i++) {
         status = declare_layer(m, &m->layers[i], i);
     }
@@ -161,6 +169,14 @@ static tensor *norm(tape *t, const layer_norm *n, tensor *x) {
     return op_norm(t, x, NULL, (norm_layer){NORM_LAYER, n->gain, n->bias, n->epsilon}, 0, &sum);
 }
 
+static tensor *take_neighbours(tape *t, const bert *model, tensor *x, packing p) {
+    const bert_config *c = &model->config;
+    tensor *seen = op_windows(t, x, p, p, c->convolution, 1);
+    seen = op_linear(t, seen, model->convolution.weight, model->convolution.bias, activation_of(c->hidden_act));
+    const layer_norm *n = &model->convolution_norm;
+    return op_residual_norm(t, x, seen, n->gain, n->bias, n->epsilon, (float)c->hidden_dropout);
+}
+
 tensor *bert_encode(tape *t, const bert *model, const int32_t *ids, packing p) {
     const bert_config *c = &model->config;
     dropout_rates rates = {(float)c->hidden_dropout, (float)c->attention_dropout, 0};
@@ -169,6 +185,7 @@ tensor *bert_encode(tape *t, const bert *model, const int32_t *ids, packing p) {
     x = op_place(t, x, p, p, (place_options){.learned = &model->positions});
     x = op_dropout(t, norm(t, &model->embedding_norm, x), rates.residual);
     tape_watch_input(t, x);
+    x = c->convolution > 0 ? take_neighbours(t, model, x, p) : x;
     for (int i = 0; i < c->layers; i++) {
         x = encoder_layer_forward(t, &model->layers[i], x, p, rates);
     }
@@ -376,7 +393,8 @@ static void set_dropout(void *model, double dropout, double attention_dropout) {
 static double forward_flops(const void *model, const batch *b) {
     const bert_config *c = &((const bert *)model)->config;
     double width = c->hidden_size, tokens = (double)b->tokens_source;
-    return 2 * tokens * c->layers * (4 * width * width + 2 * width * c->intermediate_size);
+    return 2 * tokens * (c->layers * (4 * width * width + 2 * width * c->intermediate_size) +
+                         c->convolution * width * width);
 }
 
 static attn_status write_config(const char *directory, const void *model) {

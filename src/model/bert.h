@@ -2,6 +2,10 @@
  * layers, and a head that names the text's class or guesses hidden words. Tensor names are
  * those of transformers' BertForSequenceClassification and BertForMaskedLM.
  *
+ * With config.convolution = k > 0 each word's row x_i takes in its neighbours' before the layers:
+ * x_i = norm(x_i + act(W [x_{i - (k - 1) / 2}; ..; x_{i + (k - 1) / 2}] + b)), rows outside the text 0
+ * (convolutions below self-attention: Yu et al. 2018, 2.2). What BERT does not have.
+ *
  * Texts have one segment here, so the row of token type 0 is added to the positions when a
  * folder is read, and taken off the other types: the same sums, one table less. */
 #ifndef ATTN_MODEL_BERT_H
@@ -24,6 +28,8 @@ typedef struct bert {
     parameters parameters;
     parameter words, positions, types;
     layer_norm embedding_norm;
+    linear_layer convolution;  /* config.convolution > 0: [width, convolution * width] */
+    layer_norm convolution_norm;
     encoder_layer *layers;     /* [config.layers] */
     linear_layer pooler;       /* BERT_CLASSIFY: [width, width], tanh */
     parameter pool_query;      /* BERT_POOL_ATTENTION: [1, width] */

@@ -73,6 +73,10 @@ attn_status bert_config_check(const bert_config *c, const char *where) {
         return fail(ATTN_ERROR_ARGUMENT, "%s: %d positions of width %d are too many", where, c->max_position_embeddings,
                     c->hidden_size);
     }
+    if (c->convolution != 0 && (c->convolution < 0 || c->convolution > BERT_MOST_CONVOLUTION || c->convolution % 2 == 0)) {
+        return fail(ATTN_ERROR_ARGUMENT, "%s: convolution is %d; 0 (none) or an odd number of words up to %d was expected", where,
+                    c->convolution, BERT_MOST_CONVOLUTION);
+    }
     attn_status status = attention_span_check(c->span, c->attention_dropout, where);
     status = status ? status : check_token(c, where, "pad_token_id", c->pad_token_id);
     status = status ? status : check_token(c, where, "cls_token_id", c->cls_token_id);
@@ -87,7 +91,7 @@ int bert_config_equal(const bert_config *a, const bert_config *b) {
                a->max_position_embeddings == b->max_position_embeddings && a->type_vocab_size == b->type_vocab_size &&
                a->hidden_act == b->hidden_act && a->layer_norm_epsilon >= b->layer_norm_epsilon &&
                a->layer_norm_epsilon <= b->layer_norm_epsilon && a->head == b->head && a->pooling == b->pooling &&
-               attention_span_equal(a->span, b->span) && a->labels.size == b->labels.size;
+               attention_span_equal(a->span, b->span) && a->convolution == b->convolution && a->labels.size == b->labels.size;
     for (size_t i = 0; same && i < a->labels.size; i++) {
         text_line one = vocabulary_piece(&a->labels, i), other = vocabulary_piece(&b->labels, i);
         same = one.length == other.length && memcmp(one.bytes, other.bytes, one.length) == 0;
@@ -194,7 +198,7 @@ static attn_status read_head(const json_t *root, const char *path, bert_config *
 }
 
 /* "bert" is transformers'; "attn_bert" has what it has not. */
-static attn_status read_span(const json_t *root, const char *path, bert_config *c) {
+static attn_status read_own(const json_t *root, const char *path, bert_config *c) {
     const char *type = json_string_value(json_object_get(root, "model_type"));
     const char *text = json_string_value(json_object_get(root, "attention"));
     char where[320];
@@ -202,8 +206,10 @@ static attn_status read_span(const json_t *root, const char *path, bert_config *
         return ATTN_OK;
     }
     (void)snprintf(where, sizeof where, "%.300s: attention", path);
-    return text ? attention_span_parse(text, where, &c->span)
-                : fail(ATTN_ERROR_FORMAT, "%s is missing; full, linear or window:N was expected", where);
+    attn_status status = read_int(root, path, "convolution", 0, &c->convolution);
+    return status ? status
+           : text ? attention_span_parse(text, where, &c->span)
+                  : fail(ATTN_ERROR_FORMAT, "%s is missing; full, linear or window:N was expected", where);
 }
 
 static attn_status read_keys(const json_t *root, const char *path, bert_config *c) {
@@ -232,7 +238,7 @@ static attn_status read_keys(const json_t *root, const char *path, bert_config *
     status = status ? status : read_double(root, path, "layer_norm_eps", 1e-12, &c->layer_norm_epsilon);
     status = status ? status : read_activation(root, path, &c->hidden_act);
     status = status ? status : read_head(root, path, c);
-    status = status ? status : read_span(root, path, c);
+    status = status ? status : read_own(root, path, c);
     return status ? status : bert_config_check(c, path);
 }
 
@@ -292,7 +298,7 @@ static int put_labels(json_t *root, const vocabulary *labels) {
 
 static json_t *to_json(const bert_config *c) {
     /* transformers must not open as its own what it would compute otherwise */
-    int own = c->span.kind != ATTENTION_FULL;
+    int own = c->span.kind != ATTENTION_FULL || c->convolution > 0;
     const char *name = c->pooling == BERT_POOL_ATTENTION ? "BertModel" : ARCHITECTURES[c->head];
     char span[ATTENTION_SPAN_TEXT];
     json_t *root = json_pack(
@@ -305,7 +311,8 @@ static json_t *to_json(const bert_config *c) {
         "position_embedding_type", "absolute", "pad_token_id", c->pad_token_id, "cls_token_id", c->cls_token_id,
         "sep_token_id", c->sep_token_id, "unk_token_id", c->unk_token_id, "mask_token_id", c->mask_token_id,
         "tie_word_embeddings", 1, "attn_pooling", c->pooling == BERT_POOL_ATTENTION ? "attention" : "cls");
-    int failed = root && own && json_object_set_new(root, "attention", json_string(attention_span_print(c->span, span)));
+    int failed = root && own && (json_object_set_new(root, "attention", json_string(attention_span_print(c->span, span))) ||
+                                 json_object_set_new(root, "convolution", json_integer(c->convolution)));
     if (failed || (root && c->head == BERT_CLASSIFY && put_labels(root, &c->labels))) {
         json_decref(root);
         root = NULL;

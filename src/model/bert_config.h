@@ -1,13 +1,16 @@
 /* config.json of a BERT folder (Devlin et al. 2019), as transformers' BertForSequence-
  * Classification and BertForMaskedLM have it. What is ours alone stands beside their keys:
  * "attn_pooling": "attention" for a pooling that they do not have; and, with the model_type
- * attn_bert, "attention" for another reach of the layers (attention_span.h). */
+ * attn_bert, "attention" for another reach of the layers (attention_span.h) and "convolution" for
+ * the words that a convolution before the layers sees. */
 #ifndef ATTN_MODEL_BERT_CONFIG_H
 #define ATTN_MODEL_BERT_CONFIG_H
 
 #include "data/vocabulary.h"
 #include "model/attention_span.h"
 #include "model/config.h"
+
+enum { BERT_MOST_CONVOLUTION = 31 };
 
 typedef enum bert_head {
     BERT_CLASSIFY, /* BertForSequenceClassification */
@@ -34,6 +37,7 @@ typedef struct bert_config {
     bert_head head;
     bert_pooling pooling;
     attention_span span;
+    int convolution;             /* words, odd, at most 31; 0: none */
     vocabulary labels;           /* id2label; empty for BERT_MASKED. Owned */
 } bert_config;
 

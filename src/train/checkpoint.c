@@ -83,6 +83,9 @@ static void course_facts(const trainer *t, facts *f) {
     } else {
         fact(f, "course.freeze", "nothing");
     }
+    if (o->convolution > 0 && !o->init) {
+        fact(f, "course.convolution", "%d", o->convolution);
+    }
     if (o->task == ATTN_TASK_CLASSIFY) {
         fact(f, "course.word_dropout", "%.17g", o->word_dropout);
     } else if (o->task == ATTN_TASK_MASKED) {

@@ -128,6 +128,7 @@ attn_status bert_task_config(const trainer *t, bert_head head, bert_config *conf
                             .sep_token_id = TOKEN_NONE,
                             .unk_token_id = TOKEN_NONE,
                             .mask_token_id = TOKEN_NONE,
+                            .convolution = o->convolution,
                             .head = head};
     if (head == BERT_CLASSIFY) {
         config->pooling = o->pooling == ATTN_POOLING_CLS ? BERT_POOL_CLS : BERT_POOL_ATTENTION;
