@@ -397,7 +397,7 @@ attn_status attn_additive_forward(const attn_attention_problem *p, const attn_ad
     }
     additive_call call = {.arrays = {.q = q, .k = k, .v = v, .out = o, .log_sum_exp = log_sum_exp},
                           .parameters = w};
-    return plan_run(&plan, 0, rows_task, &call, workspace, workspace_size, rows_scratch(&plan, w->width));
+    return plan_run(&plan, TASK_HEAD, rows_task, &call, workspace, workspace_size, rows_scratch(&plan, w->width));
 }
 
 attn_status attn_additive_weights(const attn_attention_problem *p, const attn_additive_parameters *w,
@@ -420,7 +420,7 @@ attn_status attn_additive_weights(const attn_attention_problem *p, const attn_ad
         return fail(ATTN_ERROR_ARGUMENT, "additive: weights is NULL");
     }
     additive_call call = {.arrays = {.q = q, .k = k}, .parameters = w, .weights = weights};
-    return plan_run(&plan, 0, rows_task, &call, workspace, workspace_size, rows_scratch(&plan, w->width));
+    return plan_run(&plan, TASK_HEAD, rows_task, &call, workspace, workspace_size, rows_scratch(&plan, w->width));
 }
 
 /* Adds up one number of every share, `at` floats into a head's. */

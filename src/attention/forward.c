@@ -24,7 +24,7 @@ typedef struct forward_scratch {
 static size_t lay_out(const work_plan *plan, void *base, forward_scratch *s) {
     scratch_cursor at = {.base = base};
     const size_t ldq = (size_t)plan->ldq, ldv = (size_t)plan->ldv;
-    const size_t chunk = (size_t)plan_chunk_rows(plan->size.most_queries * plan->group);
+    const size_t chunk = (size_t)plan_joined_rows(plan, plan->size.most_queries * plan->group);
     s->q = scratch_take(&at, chunk * ldq, sizeof(float));
     s->o = scratch_take(&at, chunk * ldv, sizeof(float));
     s->maximum = scratch_take(&at, chunk, sizeof(float));
@@ -208,6 +208,29 @@ static void finish(const work_plan *plan, const work_task *task, const attention
     }
 }
 
+/* 0 where the reference has to do it: a value that is not finite is hidden from some query. */
+static int forward_rows(const work_plan *plan, const work_task *task, const attention_arrays *a,
+                        forward_scratch *s) {
+    load_queries(plan, task, a, s);
+    int64_t low = INT64_MAX, high = 0;
+    for (int64_t n = 0; n < task->count; n++) {
+        if (s->low[n] < s->high[n]) {
+            low = s->low[n] < low ? s->low[n] : low;
+            high = s->high[n] > high ? s->high[n] : high;
+        }
+    }
+    for (int64_t first = low / BLOCK_KEYS * BLOCK_KEYS; first < high; first += BLOCK_KEYS) {
+        const int64_t left = task->sequence.length - first;
+        const int keys = (int)(left < BLOCK_KEYS ? left : BLOCK_KEYS);
+        if (!load_keys(plan, task, a, first, keys, s)) {
+            return 0;
+        }
+        attend_block(plan, task, first, keys, s);
+    }
+    finish(plan, task, a, s);
+    return 1;
+}
+
 static void forward_task(const work_plan *plan, const work_task *task, void *context, void *scratch) {
     const attention_arrays *a = context;
     forward_scratch s;
@@ -221,24 +244,19 @@ static void forward_task(const work_plan *plan, const work_task *task, void *con
         touch_keys(plan, task, a->v, plan->problem->v, plan->problem->d_v, 0);
         touch_queries(plan, task, a->out, plan->problem->o, plan->problem->d_v, 1);
     }
-    load_queries(plan, task, a, &s);
-    int64_t low = INT64_MAX, high = 0;
-    for (int64_t n = 0; n < task->count; n++) {
-        if (s.low[n] < s.high[n]) {
-            low = s.low[n] < low ? s.low[n] : low;
-            high = s.high[n] > high ? s.high[n] : high;
+    if (forward_rows(plan, task, a, &s)) {
+        return;
+    }
+    /* chunk by chunk, however they are joined: the reference's bits are others */
+    const int64_t chunk = plan_chunk_rows(task->sequence.queries * plan->group);
+    for (int64_t first = 0; first < task->count; first += chunk) {
+        work_task piece = *task;
+        piece.first = task->first + first;
+        piece.count = task->count - first < chunk ? task->count - first : chunk;
+        if (piece.count == task->count || !forward_rows(plan, &piece, a, &s)) {
+            reference_forward(plan, &piece, a);
         }
     }
-    for (int64_t first = low / BLOCK_KEYS * BLOCK_KEYS; first < high; first += BLOCK_KEYS) {
-        const int64_t left = task->sequence.length - first;
-        const int keys = (int)(left < BLOCK_KEYS ? left : BLOCK_KEYS);
-        if (!load_keys(plan, task, a, first, keys, &s)) {
-            reference_forward(plan, task, a);
-            return;
-        }
-        attend_block(plan, task, first, keys, &s);
-    }
-    finish(plan, task, a, &s);
 }
 
 static void forward_reference_task(const work_plan *plan, const work_task *task, void *context,
@@ -273,9 +291,9 @@ attn_status attn_attention_forward(const attn_attention_problem *p, const void *
     }
     attention_arrays a = {.q = q, .k = k, .v = v, .out = o, .log_sum_exp = log_sum_exp};
     if (plan.tile && p->score == ATTN_SCORE_LINEAR) {
-        return plan_run(&plan, 0, linear_forward_task, &a, workspace, workspace_size,
+        return plan_run(&plan, TASK_HEAD, linear_forward_task, &a, workspace, workspace_size,
                         forward_scratch_size(&plan));
     }
-    return plan_run(&plan, 1, plan.tile ? forward_task : forward_reference_task, &a,
+    return plan_run(&plan, TASK_JOINED, plan.tile ? forward_task : forward_reference_task, &a,
                     workspace, workspace_size, forward_scratch_size(&plan));
 }

@@ -113,7 +113,20 @@ int64_t plan_chunk_rows(int64_t rows) {
     return chunk;
 }
 
-static int walk_to(const work_plan *plan, int chunked, task_walk *walk, int64_t number, work_task *task) {
+int64_t plan_joined_rows(const work_plan *plan, int64_t rows) {
+    const int64_t heads = plan->problem->sequences * plan->problem->kv_heads;
+    int64_t chunk = plan_chunk_rows(rows);
+    while (chunk < MOST_CHUNK_ROWS && chunk < rows && heads * ((rows + 2 * chunk - 1) / (2 * chunk)) >= MANY_TASKS) {
+        chunk *= 2;
+    }
+    return chunk;
+}
+
+static int64_t rows_of_a_task(const work_plan *plan, task_cut cut, int64_t rows) {
+    return cut == TASK_HEAD ? rows : cut == TASK_CHUNK ? plan_chunk_rows(rows) : plan_joined_rows(plan, rows);
+}
+
+static int walk_to(const work_plan *plan, task_cut cut, task_walk *walk, int64_t number, work_task *task) {
     while (number >= walk->first_task + walk->tasks) {
         walk->first_task += walk->tasks;
         walk->sequence++;
@@ -122,8 +135,8 @@ static int walk_to(const work_plan *plan, int chunked, task_walk *walk, int64_t 
         }
         walk->view = problem_sequence(plan->problem, walk->sequence);
         walk->rows = walk->view.queries * plan->group;
-        walk->chunk_rows = chunked ? plan_chunk_rows(walk->rows) : walk->rows;
-        walk->chunks = chunked ? (walk->rows + walk->chunk_rows - 1) / walk->chunk_rows : 1;
+        walk->chunk_rows = rows_of_a_task(plan, cut, walk->rows);
+        walk->chunks = cut != TASK_HEAD ? (walk->rows + walk->chunk_rows - 1) / walk->chunk_rows : 1;
         walk->tasks = walk->chunks * plan->problem->kv_heads;
     }
     const int64_t inside = number - walk->first_task;
@@ -188,7 +201,7 @@ int64_t plan_threads(const work_plan *plan) {
     return products < 5e5 ? 1 : threads_get(); /* some ten microseconds */
 }
 
-attn_status plan_run(const work_plan *plan, int chunked, task_function work, void *context,
+attn_status plan_run(const work_plan *plan, task_cut cut, task_function work, void *context,
                      void *workspace, size_t workspace_size, size_t scratch_size) {
     const size_t each = (scratch_size + 63) / 64 * 64;
     attn_status status = plan_check_workspace(workspace, workspace_size, each);
@@ -229,7 +242,7 @@ attn_status plan_run(const work_plan *plan, int chunked, task_function work, voi
                     break;
                 }
                 run_chain(plan, number, work, context, scratch);
-            } else if (walk_to(plan, chunked, &walk, number, &task)) {
+            } else if (walk_to(plan, cut, &walk, number, &task)) {
                 work(plan, &task, context, scratch);
             } else {
                 break;

@@ -1,6 +1,6 @@
 /* A plan: which kernels a call uses, how its work is cut into tasks and how its
- * workspace is laid out. Tasks and blocks depend on the shape of the own sequence
- * alone, never on threads or on neighbours, and so do all bits.
+ * workspace is laid out. Blocks, and what a task sums, depend on the shape of the own
+ * sequence alone, never on threads or on neighbours, and so do all bits.
  *
  * A task is a key/value head of one sequence and a run of its query rows. The heads of
  * a group share their keys, so their queries are folded into one list of rows, query by
@@ -17,6 +17,7 @@
 enum {
     CHUNK_ROWS = 256, /* query rows of a task of the forward pass and of the weights: K and V are */
     MOST_CHUNK_ROWS = 1024, /* packed once for them. The more rows, the larger: plan_chunk_rows() */
+    MANY_TASKS = 32, /* enough for the threads to end at about the same time */
     BLOCK_KEYS = 128, /* keys of a block */
     FORWARD_ROWS = 48, /* query rows of a block: scores of 48 x 128 stay in the first cache */
     BACKWARD_ROWS = 96
@@ -58,13 +59,20 @@ typedef struct work_task {
 
 attn_status plan_make(work_plan *plan, const problem_t *problem, int caches);
 
-/* Rows of a task where a head of a sequence has `rows`: four tasks or more, if they are large. */
+/* How rows become tasks: all of a head of a sequence in one, chunks of plan_chunk_rows(), or larger
+ * ones of plan_joined_rows(). */
+typedef enum task_cut { TASK_HEAD, TASK_CHUNK, TASK_JOINED } task_cut;
+
+/* Rows of a chunk where a head of a sequence has `rows`: four chunks or more, if they are large. */
 int64_t plan_chunk_rows(int64_t rows);
+/* The same, or several chunks together where there are heads enough for all threads: keys are
+ * packed once for each task. What this depends on must not reach the results. */
+int64_t plan_joined_rows(const work_plan *plan, int64_t rows);
 
 /* Runs work(task, scratch) on every task over OpenMP's threads, each with its own
- * scratch of scratch_size bytes. Without `chunked` a task is a whole sequence and head. */
+ * scratch of scratch_size bytes. */
 typedef void (*task_function)(const work_plan *plan, const work_task *task, void *context, void *scratch);
-attn_status plan_run(const work_plan *plan, int chunked, task_function work, void *context,
+attn_status plan_run(const work_plan *plan, task_cut cut, task_function work, void *context,
                      void *workspace, size_t workspace_size, size_t scratch_size);
 
 /* The chain that a gradient of the problem's bias needs. */

@@ -206,7 +206,7 @@ attn_status attn_attention_weights(const attn_attention_problem *p, const void *
         return fail(ATTN_ERROR_ARGUMENT, "attention: q, k or weights is NULL");
     }
     weights_call call = {.arrays = {.q = q, .k = k}, .weights = weights};
-    return plan_run(&plan, 1, weights_task, &call, workspace, workspace_size,
+    return plan_run(&plan, TASK_CHUNK, weights_task, &call, workspace, workspace_size,
                     weights_scratch_size(&plan));
 }
 
@@ -343,6 +343,6 @@ attn_status attn_attention_column_sums(const attn_attention_problem *p, const vo
     plan.rule.drop_below = 0;
     plan.rule.keep_scale = 1.0f;
     weights_call call = {.arrays = {.q = q, .k = k, .saved_log_sum_exp = log_sum_exp}, .sums = sums};
-    return plan_run(&plan, 0, by_blocks(&plan) ? sums_task : sums_reference_task, &call, workspace,
+    return plan_run(&plan, TASK_HEAD, by_blocks(&plan) ? sums_task : sums_reference_task, &call, workspace,
                     workspace_size, sums_scratch_size(&plan));
 }
