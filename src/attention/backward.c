@@ -5,470 +5,65 @@
  *     dV += P^T dO     dP = dO V^T              dS = P (dP - delta)
  *     dQ += scale dS K     dK += scale dS^T Q
  *
- * Blocks of keys are the outer loop, so that dK and dV of a block are finished at once
- * and dQ gathers in the workspace. All sums have one fixed order. */
+ * Blocks of keys are the outer loop, so that dK and dV of a block are finished at once and dQ
+ * gathers in the workspace. Where there are fewer heads than threads, the threads share the groups
+ * of keys of one head after the other. All sums have one fixed order. */
 #include <math.h>
 #include <string.h>
 
+#include "attention/backward_block.h"
 #include "attention/passes.h"
 #include "attention/reference.h"
-
-typedef struct backward_scratch {
-    float *d_q, *log_sum_exp, *factor, *delta; /* all rows of the task */
-    float *q, *d_o, *scores, *products; /* a block of rows */
-    float *k, *v, *k_panels, *v_panels, *d_k, *d_v; /* a block of keys */
-    /* bf16: rows of pairs of the width above (q, d_o, k), and pairs of rows, of keys and of
-     * rows of the scores, and the scores' gradients rounded */
-    float *q_pairs, *d_o_pairs, *k_pairs, *score_pairs;
-    uint16_t *rounded;
-    score_row *rows;
-    float **d_bias;
-} backward_scratch;
-
-enum { LD_SCORES = BLOCK_KEYS + 16 };
-
-static size_t lay_out(const work_plan *plan, void *base, backward_scratch *s) {
-    scratch_cursor at = {.base = base};
-    const size_t ldq = (size_t)plan->ldq, ldv = (size_t)plan->ldv;
-    const size_t all = (size_t)(plan->size.most_queries * plan->group);
-    s->d_q = scratch_take(&at, all * ldq, sizeof(float));
-    s->log_sum_exp = scratch_take(&at, all, sizeof(float));
-    s->factor = scratch_take(&at, all, sizeof(float));
-    s->delta = scratch_take(&at, all, sizeof(float));
-    s->q = scratch_take(&at, BACKWARD_ROWS * ldq, sizeof(float));
-    s->d_o = scratch_take(&at, BACKWARD_ROWS * ldv, sizeof(float));
-    s->scores = scratch_take(&at, BACKWARD_ROWS * (ldv > LD_SCORES ? ldv : LD_SCORES),
-                             sizeof(float));
-    s->products = scratch_take(&at, BACKWARD_ROWS * LD_SCORES, sizeof(float));
-    s->k = scratch_take(&at, BLOCK_KEYS * ldq, sizeof(float));
-    s->v = scratch_take(&at, BLOCK_KEYS * ldv, sizeof(float));
-    s->k_panels = scratch_take(&at, BLOCK_KEYS * ldq, sizeof(float));
-    s->v_panels = scratch_take(&at, BLOCK_KEYS * ldv, sizeof(float));
-    s->d_k = scratch_take(&at, BLOCK_KEYS * ldq, sizeof(float));
-    s->d_v = scratch_take(&at, BLOCK_KEYS * ldv, sizeof(float));
-    if (plan->pairs) {
-        s->q_pairs = scratch_take(&at, BACKWARD_ROWS / 2 * ldq, sizeof(float));
-        s->d_o_pairs = scratch_take(&at, BACKWARD_ROWS / 2 * ldv, sizeof(float));
-        s->k_pairs = scratch_take(&at, BLOCK_KEYS / 2 * ldq, sizeof(float));
-        s->score_pairs = scratch_take(&at, BACKWARD_ROWS / 2 * LD_SCORES, sizeof(float));
-        s->rounded = scratch_take(&at, BACKWARD_ROWS * LD_SCORES, sizeof(uint16_t));
-    }
-    s->rows = scratch_take(&at, BACKWARD_ROWS, sizeof(score_row));
-    s->d_bias = scratch_take(&at, BACKWARD_ROWS, sizeof(float *));
-    return at.used;
-}
 
 /* What a call shares between its tasks. */
 typedef struct backward_call {
     attention_arrays arrays;
     double *d_sinks; /* [sequences, heads]: summed in order at the end */
+    int threads;     /* that work on one head */
+    size_t scratch_size; /* from a thread's scratch to the next one's */
 } backward_call;
 
-static int64_t row_head(const work_plan *plan, const work_task *task, int64_t r) {
-    return task->kv_head * plan->group + r % plan->group;
-}
-
-static float saved_log_sum_exp(const work_plan *plan, const work_task *task, const attention_arrays *a,
-                               int64_t r) {
-    return a->saved_log_sum_exp[row_head(plan, task, r) * plan->size.q_tokens +
-                                task->sequence.q_first + r / plan->group];
-}
-
-/* delta and the log-sum-exp, in the unit of the kernels, of all rows. Rows that see
- * nothing get +inf, so that their weights are 0. Returns 1 if a log-sum-exp is so large
- * that its last bit, an error of every weight of the row, is worth correct_rows(). */
-static int row_statistics(const work_plan *plan, const work_task *task, const attention_arrays *a,
-                          backward_scratch *s) {
-    const problem_t *p = plan->problem;
-    const int direct = p->dtype == ATTN_F32 && p->d_v % 16 == 0; /* rows need no padding */
-    int large = 0;
-    for (int64_t r = 0; r < task->count; r++) {
-        const int64_t i = r / plan->group, head = row_head(plan, task, r);
-        const void *o = query_row(p, &task->sequence, a->o, p->o, i, head);
-        const void *d_o = query_row(p, &task->sequence, a->d_o, p->d_o, i, head);
-        if (!direct) {
-            load_rows(plan, &o, 1, (int)p->d_v, s->scores, plan->ldv, ROW_PLAIN, NULL);
-            load_rows(plan, &d_o, 1, (int)p->d_v, s->products, plan->ldv, ROW_PLAIN, NULL);
-            o = s->scores;
-            d_o = s->products;
-        }
-        float l = saved_log_sum_exp(plan, task, a, r);
-        s->delta[r] = plan->tile->dot(o, d_o, (int)p->d_v);
-        large |= fabsf(l) > 16.0f && l > -INFINITY;
-        const double exponent = plan->rule.modified ? (double)l : (double)l * 1.4426950408889634;
-        s->log_sum_exp[r] = l == -INFINITY ? INFINITY : (float)exponent;
-        /* what rounding the exponent takes away */
-        s->factor[r] = isfinite(l) ? 1.0f + 0.693147181f * (float)((double)s->log_sum_exp[r] - exponent) : 1.0f;
+/* Groups first .. first + count - 1 of a head's keys, one to a thread, each with its own scratch;
+ * `s` is the first scratch and has the rows' statistics and dQ. 0 where the reference has to do it. */
+static int run_groups(const work_plan *plan, const work_task *task, const backward_call *call, int64_t first,
+                      int count, char *scratch, backward_scratch *s) {
+    int fine = 1;
+#pragma omp parallel for schedule(static, 1) reduction(& : fine) num_threads(count) if (count > 1)
+    for (int t = 0; t < count; t++) {
+        backward_scratch own;
+        backward_lay_out(plan, scratch + (size_t)t * call->scratch_size, &own);
+        own.log_sum_exp = s->log_sum_exp;
+        own.factor = s->factor;
+        own.delta = s->delta;
+        fine &= backward_group(plan, task, &call->arrays, first + t, first + t ? own.d_q_group : s->d_q, &own);
     }
-    return large;
-}
-
-static int whole(int64_t width) {
-    return (int)((width + 15) / 16 * 16);
-}
-
-/* Keys and values in bf16: k and v rows of pairs of the width, k_panels and v_panels their
- * transposes, k_pairs pairs of keys. */
-static int load_key_pairs(const work_plan *plan, const work_task *task, const attention_arrays *a,
-                          int64_t first, int keys, backward_scratch *s) {
-    const problem_t *p = plan->problem;
-    const tile_kernels *tile = plan->tile;
-    const void *source[BLOCK_KEYS] = {0};
-    const float *rows[BLOCK_KEYS] = {0};
-    uint16_t *k = (uint16_t *)s->k, *v = (uint16_t *)s->v;
-    for (int j = 0; j < keys; j++) {
-        source[j] = key_row(p, &task->sequence, a->k, p->k, first + j, task->kv_head);
-        rows[j] = (const float *)(const void *)(k + j * plan->ldq);
-    }
-    int finite = tile->load_pairs(source, keys, (int)p->d, k, plan->ldq);
-    tile->transpose(rows, keys, (int)(p->d + 1) / 2, s->k_panels);
-    tile->pair_rows(k, plan->ldq, keys, whole(p->d), s->k_pairs, plan->ldq);
-    for (int j = 0; j < keys; j++) {
-        source[j] = key_row(p, &task->sequence, a->v, p->v, first + j, task->kv_head);
-        rows[j] = (const float *)(const void *)(v + j * plan->ldv);
-    }
-    finite &= tile->load_pairs(source, keys, (int)p->d_v, v, plan->ldv);
-    tile->transpose(rows, keys, (int)(p->d_v + 1) / 2, s->v_panels);
-    return finite;
-}
-
-static int load_keys(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t first,
-                     int keys, backward_scratch *s) {
-    const problem_t *p = plan->problem;
-    const void *source[BLOCK_KEYS];
-    const float *rows[BLOCK_KEYS] = {0};
-    int32_t positions[BLOCK_KEYS];
-    for (int j = 0; j < keys; j++) {
-        source[j] = key_row(p, &task->sequence, a->k, p->k, first + j, task->kv_head);
-        rows[j] = s->k + j * plan->ldq;
-        positions[j] = (int32_t)(first + j);
-    }
-    memset(s->d_k, 0, (size_t)(keys * plan->ldq) * sizeof(float));
-    memset(s->d_v, 0, (size_t)(keys * plan->ldv) * sizeof(float));
-    if (plan->pairs) {
-        return load_key_pairs(plan, task, a, first, keys, s);
-    }
-    int finite = load_rows(plan, source, keys, (int)p->d, s->k, plan->ldq, ROW_KEY, positions);
-    plan->tile->transpose(rows, keys, (int)p->d, s->k_panels);
-    for (int j = 0; j < keys; j++) {
-        source[j] = key_row(p, &task->sequence, a->v, p->v, first + j, task->kv_head);
-        rows[j] = s->v + j * plan->ldv;
-    }
-    finite &= load_rows(plan, source, keys, (int)p->d_v, s->v, plan->ldv, ROW_PLAIN, NULL);
-    plan->tile->transpose(rows, keys, (int)p->d_v, s->v_panels);
-    return finite;
-}
-
-static int load_queries(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t from,
-                        int rows, backward_scratch *s) {
-    const problem_t *p = plan->problem;
-    const void *source[BACKWARD_ROWS];
-    int32_t positions[BACKWARD_ROWS];
-    for (int n = 0; n < rows; n++) {
-        const int64_t r = from + n, i = r / plan->group;
-        source[n] = query_row(p, &task->sequence, a->q, p->q, i, row_head(plan, task, r));
-        positions[n] = (int32_t)(i + task->sequence.shift);
-    }
-    int finite;
-    if (plan->pairs) {
-        finite = plan->tile->load_pairs(source, rows, (int)p->d, (uint16_t *)s->q, plan->ldq);
-        plan->tile->pair_rows((uint16_t *)s->q, plan->ldq, rows, whole(p->d), s->q_pairs, plan->ldq);
-    } else {
-        finite = load_rows(plan, source, rows, (int)p->d, s->q, plan->ldq, ROW_QUERY, positions);
-    }
-    for (int n = 0; n < rows; n++) {
-        const int64_t r = from + n;
-        source[n] = query_row(p, &task->sequence, a->d_o, p->d_o, r / plan->group,
-                              row_head(plan, task, r));
-    }
-    if (plan->pairs) {
-        finite &= plan->tile->load_pairs(source, rows, (int)p->d_v, (uint16_t *)s->d_o, plan->ldv);
-        plan->tile->pair_rows((uint16_t *)s->d_o, plan->ldv, rows, whole(p->d_v), s->d_o_pairs,
-                              plan->ldv);
-        return finite;
-    }
-    return finite & load_rows(plan, source, rows, (int)p->d_v, s->d_o, plan->ldv, ROW_PLAIN, NULL);
-}
-
-/* The rows' visible keys, dropout keys and bias gradients for a block. */
-static void fill_rows(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t from,
-                      int rows, int64_t first_key, int keys, backward_scratch *s) {
-    const problem_t *p = plan->problem;
-    uint64_t head_key = 0;
-    for (int n = 0; n < rows; n++) {
-        const int64_t r = from + n, i = r / plan->group, head = row_head(plan, task, r);
-        int64_t low, high;
-        problem_visible(p, &task->sequence, i, &low, &high);
-        fill_score_row(plan, task, r, low, high, first_key, keys, s->rows + n);
-        if (plan->rule.drop_below) {
-            if (n == 0 || plan->group > 1) {
-                head_key = dropout_head_key(p->dropout_seed,
-                                            p->dropout_first_sequence + task->sequence.index, head);
-            }
-            s->rows[n].keys = dropout_row_keys(head_key, i);
-        }
-        s->d_bias[n] = p->bias && a->gradients.bias
-                           ? a->gradients.bias +
-                                 (bias_at(p, task->sequence.index, head, i, first_key) - p->bias)
-                           : NULL;
-    }
-}
-
-/* scores = Q K^T of the loaded rows and keys. */
-static void make_scores(const work_plan *plan, const row_tile *tiles, int count, int keys,
-                        backward_scratch *s) {
-    const int width = (int)plan->problem->d;
-    if (plan->pairs) {
-        plan->tile->product_columns_bf16(tiles, count, s->q, plan->ldq / 2, (width + 1) / 2,
-                                         s->k_panels, keys, s->scores, LD_SCORES);
-    } else {
-        plan->tile->product_columns(tiles, count, s->q, plan->ldq, width, s->k_panels, keys, s->scores,
-                                    LD_SCORES);
-    }
-}
-
-/* The same and products = dO V^T. */
-static void make_products(const work_plan *plan, const row_tile *tiles, int count, int keys,
-                          backward_scratch *s) {
-    const int width = (int)plan->problem->d_v;
-    make_scores(plan, tiles, count, keys, s);
-    if (plan->pairs) {
-        plan->tile->product_columns_bf16(tiles, count, s->d_o, plan->ldv / 2, (width + 1) / 2,
-                                         s->v_panels, keys, s->products, LD_SCORES);
-    } else {
-        plan->tile->product_columns(tiles, count, s->d_o, plan->ldv, width, s->v_panels, keys,
-                                    s->products, LD_SCORES);
-    }
-}
-
-/* What a row may see moves on with the row (problem_visible), so a block of keys concerns a
- * range of blocks of rows. From `from` on, the first of them: the blocks before see earlier
- * keys alone. */
-static int64_t first_rows(const work_plan *plan, const work_task *task, int64_t first_key, int64_t from) {
-    for (; from + BACKWARD_ROWS < task->count; from += BACKWARD_ROWS) {
-        int64_t low, high;
-        problem_visible(plan->problem, &task->sequence, (from + BACKWARD_ROWS - 1) / plan->group, &low, &high);
-        if (high > first_key) {
-            break;
+    for (int t = first ? 0 : 1; t < count && fine; t++) {
+        backward_scratch own;
+        int64_t from, to;
+        backward_lay_out(plan, scratch + (size_t)t * call->scratch_size, &own);
+        backward_group_rows(plan, task, first + t, &from, &to);
+        for (int64_t e = from * plan->ldq; e < to * plan->ldq; e++) {
+            s->d_q[e] += own.d_q_group[e];
         }
     }
-    return from;
-}
-
-/* 1 if the rows from `from` on see later keys alone. */
-static int is_behind(const work_plan *plan, const work_task *task, int64_t end_key, int64_t from) {
-    int64_t low, high;
-    problem_visible(plan->problem, &task->sequence, from / plan->group, &low, &high);
-    return low >= end_key;
-}
-
-/* One block of rows against one block of keys. 0 if something hidden is not finite. */
-static int backward_block(const work_plan *plan, const work_task *task, const attention_arrays *a,
-                          int64_t from, int rows, int64_t first_key, int keys,
-                          backward_scratch *s) {
-    const problem_t *p = plan->problem;
-    const tile_kernels *tile = plan->tile;
-    const int vector = tile->vector;
-    const int columns_q = (int)(p->d + vector - 1) / vector * vector;
-    const int columns_v = (int)(p->d_v + vector - 1) / vector * vector;
-    row_tile tiles[BACKWARD_ROWS / TILE_ROWS], key_tiles[BLOCK_KEYS / TILE_ROWS + 1];
-    fill_rows(plan, task, a, from, rows, first_key, keys, s);
-    const int count = cut_tiles(s->rows, rows, tiles);
-    if (count == 0) {
-        return 1;
-    }
-    const int key_count = cut_key_tiles(s->rows, rows, keys, key_tiles);
-    if (!load_queries(plan, task, a, from, rows, s) && plan->hides) {
-        return 0;
-    }
-    if (count < (rows + TILE_ROWS - 1) / TILE_ROWS || plan->hides) {
-        /* what no tile computes must still be 0 for the transposed products; all at once, since a
-         * memset of a short row may be compiled to something slow */
-        memset(s->scores, 0, (size_t)rows * LD_SCORES * sizeof(float));
-        memset(s->products, 0, (size_t)rows * LD_SCORES * sizeof(float));
-    }
-    const int step = p->bias || p->mask ? 1 : count;
-    for (int t = 0; t < count; t += step) {
-        if (p->bias || p->mask) {
-            ask_for_pairs(plan, tiles + t, s->rows, s->d_bias);
-        }
-        make_products(plan, tiles + t, step, keys, s);
-    }
-    tile->gradient(tiles, count, s->rows, &plan->rule, first_key, s->scores, s->products, LD_SCORES,
-                   s->log_sum_exp + from, s->factor + from, s->delta + from, s->d_bias,
-                   p->bias_strides.key);
-    float *d_q = s->d_q + from * plan->ldq;
-    if (plan->pairs) {
-        const int even = (rows + 1) / 2 * 2;
-        if (even > rows) {
-            memset(s->scores + rows * LD_SCORES, 0, (size_t)whole(keys) * sizeof(float));
-            memset(s->products + rows * LD_SCORES, 0, (size_t)whole(keys) * sizeof(float));
-        }
-        tile->round_pairs(s->scores, LD_SCORES, even, whole(keys), s->score_pairs, LD_SCORES);
-        tile->product_terms_bf16(key_tiles, key_count, s->score_pairs, 1, LD_SCORES, s->d_o_pairs,
-                                 plan->ldv, columns_v, s->d_v, plan->ldv);
-        tile->round_pairs(s->products, LD_SCORES, even, whole(keys), s->score_pairs, LD_SCORES);
-        tile->product_terms_bf16(key_tiles, key_count, s->score_pairs, 1, LD_SCORES, s->q_pairs,
-                                 plan->ldq, columns_q, s->d_k, plan->ldq);
-        tile->round_rows(tiles, count, s->products, LD_SCORES, s->rounded, LD_SCORES);
-        tile->product_terms_bf16(tiles, count, (const float *)(const void *)s->rounded, LD_SCORES / 2,
-                                 1, s->k_pairs, plan->ldq, columns_q, d_q, plan->ldq);
-        return 1;
-    }
-    tile->product_terms(key_tiles, key_count, s->scores, 1, LD_SCORES, s->d_o, plan->ldv, columns_v,
-                        s->d_v, plan->ldv);
-    tile->product_terms(key_tiles, key_count, s->products, 1, LD_SCORES, s->q, plan->ldq, columns_q,
-                        s->d_k, plan->ldq);
-    tile->product_terms(tiles, count, s->products, LD_SCORES, 1, s->k, plan->ldq, columns_q, d_q,
-                        plan->ldq);
-    return 1;
-}
-
-static void store_row(const work_plan *plan, float *row, float factor, int64_t width, const void *to) {
-    (plan->problem->dtype == ATTN_F32 ? plan->tile->store_f32 : plan->tile->store_bf16)(
-        row, factor, (int)width, (void *)(uintptr_t)to);
-}
-
-static void store_keys(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t first,
-                       int keys, backward_scratch *s) {
-    const problem_t *p = plan->problem;
-    for (int j = 0; j < keys; j++) {
-        if (a->gradients.k) {
-            float *row = s->d_k + j * plan->ldq;
-            if (plan->transforms) {
-                unload_gradient(plan,
-                                key_row(p, &task->sequence, a->k, p->k, first + j, task->kv_head),
-                                (int)p->d, (int32_t)(first + j), row);
-            }
-            store_row(plan, row, plan->rule.scale, p->d,
-                      key_row(p, &task->sequence, a->gradients.k, p->d_k, first + j, task->kv_head));
-        }
-        if (a->gradients.v) {
-            store_row(plan, s->d_v + j * plan->ldv, plan->rule.keep_scale, p->d_v,
-                      key_row(p, &task->sequence, a->gradients.v, p->d_v_, first + j, task->kv_head));
-        }
-    }
-}
-
-static void store_queries(const work_plan *plan, const work_task *task, const attention_arrays *a,
-                          backward_scratch *s) {
-    const problem_t *p = plan->problem;
-    for (int64_t r = 0; r < task->count && a->gradients.q; r++) {
-        const int64_t i = r / plan->group, head = row_head(plan, task, r);
-        float *row = s->d_q + r * plan->ldq;
-        if (plan->transforms) {
-            unload_gradient(plan, query_row(p, &task->sequence, a->q, p->q, i, head), (int)p->d,
-                            (int32_t)(i + task->sequence.shift), row);
-        }
-        store_row(plan, row, plan->rule.scale, p->d,
-                  query_row(p, &task->sequence, a->gradients.q, p->d_q, i, head));
-    }
-}
-
-/* exp(sink - l) with the exponent that the kernels have, as rounded: the row's factor is for that. */
-static double sink_weight(const work_plan *plan, const work_task *task, int64_t r, const backward_scratch *s) {
-    const double sink = (double)plan->problem->sinks[row_head(plan, task, r)], l = (double)s->log_sum_exp[r];
-    return plan->rule.modified ? exp(sink - l) : exp2(sink * 1.4426950408889634 - l);
-}
-
-/* The sink takes part of the weight and has no value: its score's gradient is
- * -exp(sink - l) delta. */
-static void sink_gradients(const work_plan *plan, const work_task *task, const backward_call *call,
-                           const backward_scratch *s) {
-    double *to = call->d_sinks + task->sequence.index * plan->problem->heads;
-    for (int64_t r = 0; r < task->count; r++) {
-        const int64_t head = row_head(plan, task, r);
-        const float l = saved_log_sum_exp(plan, task, &call->arrays, r);
-        if (l > -INFINITY) {
-            to[head] -= sink_weight(plan, task, r, s) * (double)(s->factor[r] * s->delta[r]);
-        }
-    }
-}
-
-/* 1 if all of the task's rows are finite. */
-static int all_finite(const work_plan *plan, const work_task *task, const attention_arrays *a,
-                      backward_scratch *s) {
-    int finite = 1;
-    for (int64_t from = 0; from < task->count; from += BACKWARD_ROWS) {
-        const int64_t left = task->count - from;
-        finite &= load_queries(plan, task, a, from,
-                               (int)(left < BACKWARD_ROWS ? left : BACKWARD_ROWS), s);
-    }
-    for (int64_t first = 0; first < task->sequence.length; first += BLOCK_KEYS) {
-        const int64_t left = task->sequence.length - first;
-        finite &= load_keys(plan, task, a, first, (int)(left < BLOCK_KEYS ? left : BLOCK_KEYS), s);
-    }
-    return finite;
-}
-
-/* With l rounded, the weights of a row sum to 1 but for that rounding. Sums them and
- * leaves the inverse as the row's factor; costs one more product of Q and K. */
-static void correct_rows(const work_plan *plan, const work_task *task, const attention_arrays *a,
-                         backward_scratch *s) {
-    const problem_t *p = plan->problem;
-    row_tile tiles[BACKWARD_ROWS / TILE_ROWS];
-    for (int64_t r = 0; r < task->count; r++) {
-        const float l = saved_log_sum_exp(plan, task, a, r);
-        s->factor[r] = p->sinks && l > -INFINITY ? (float)sink_weight(plan, task, r, s) : 0;
-    }
-    int64_t reached = 0;
-    for (int64_t first = 0; first < task->sequence.length; first += BLOCK_KEYS) {
-        const int64_t left = task->sequence.length - first;
-        const int keys = (int)(left < BLOCK_KEYS ? left : BLOCK_KEYS);
-        load_keys(plan, task, a, first, keys, s);
-        reached = first_rows(plan, task, first, reached);
-        for (int64_t from = reached; from < task->count && !is_behind(plan, task, first + keys, from);
-             from += BACKWARD_ROWS) {
-            const int64_t rest = task->count - from;
-            const int rows = (int)(rest < BACKWARD_ROWS ? rest : BACKWARD_ROWS);
-            fill_rows(plan, task, a, from, rows, first, keys, s);
-            const int count = cut_tiles(s->rows, rows, tiles);
-            load_queries(plan, task, a, from, rows, s);
-            make_scores(plan, tiles, count, keys, s);
-            plan->tile->weights(tiles, count, s->rows, &plan->rule, s->scores, LD_SCORES,
-                                s->log_sum_exp + from);
-            for (int n = 0; n < rows; n++) {
-                for (int j = s->rows[n].low; j < s->rows[n].high; j++) {
-                    s->factor[from + n] += s->scores[n * LD_SCORES + j];
-                }
-            }
-        }
-    }
-    for (int64_t r = 0; r < task->count; r++) {
-        s->factor[r] = s->log_sum_exp[r] < INFINITY ? 1.0f / s->factor[r] : 0;
-    }
+    return fine;
 }
 
 /* 0 where the reference has to do it. */
-static int backward_blocks(const work_plan *plan, const work_task *task, const attention_arrays *a,
-                           backward_scratch *s) {
-    if (a->gradients.bias && plan->hides && !all_finite(plan, task, a, s)) {
+static int backward_head(const work_plan *plan, const work_task *task, const backward_call *call, char *scratch,
+                         backward_scratch *s) {
+    const int64_t groups = (task->sequence.length + GROUP_KEYS - 1) / GROUP_KEYS;
+    if (!backward_statistics(plan, task, &call->arrays, s)) {
         return 0;
     }
-    if (row_statistics(plan, task, a, s)) {
-        correct_rows(plan, task, a, s);
-    }
     memset(s->d_q, 0, (size_t)(task->count * plan->ldq) * sizeof(float));
-    int64_t reached = 0;
-    for (int64_t first = 0; first < task->sequence.length; first += BLOCK_KEYS) {
-        const int64_t left = task->sequence.length - first;
-        const int keys = (int)(left < BLOCK_KEYS ? left : BLOCK_KEYS);
-        if (!load_keys(plan, task, a, first, keys, s) && plan->hides) {
+    for (int64_t first = 0; first < groups; first += call->threads) {
+        const int64_t left = groups - first;
+        if (!run_groups(plan, task, call, first, (int)(left < call->threads ? left : call->threads), scratch, s)) {
             return 0;
         }
-        reached = first_rows(plan, task, first, reached);
-        for (int64_t from = reached; from < task->count && !is_behind(plan, task, first + keys, from);
-             from += BACKWARD_ROWS) {
-            const int64_t rest = task->count - from;
-            if (!backward_block(plan, task, a, from,
-                                (int)(rest < BACKWARD_ROWS ? rest : BACKWARD_ROWS), first, keys,
-                                s)) {
-                return 0;
-            }
-        }
-        store_keys(plan, task, a, first, keys, s);
     }
-    store_queries(plan, task, a, s);
+    backward_store_queries(plan, task, &call->arrays, s);
     return 1;
 }
 
@@ -485,7 +80,7 @@ static void backward_task(const work_plan *plan, const work_task *task, void *co
     } else if (plan->tile && short_fits(plan, task) && short_run(plan, task, a, 1, scratch)) {
         /* done */
     } else if (plan->tile) {
-        lay_out(plan, scratch, &s);
+        backward_lay_out(plan, scratch, &s);
         if (task_is_short(task) && task->kv_head == 0) {
             const problem_t *p = plan->problem;
             touch_queries(plan, task, a->o, p->o, p->d_v, 0);
@@ -497,9 +92,9 @@ static void backward_task(const work_plan *plan, const work_task *task, void *co
             touch_keys(plan, task, a->gradients.k, p->d_k, p->d, 1);
             touch_keys(plan, task, a->gradients.v, p->d_v_, p->d_v, 1);
         }
-        if (backward_blocks(plan, task, a, &s)) {
+        if (backward_head(plan, task, call, scratch, &s)) {
             if (d_sinks) {
-                sink_gradients(plan, task, call, &s);
+                backward_sinks(plan, task, a, &s, d_sinks);
             }
         } else {
             reference_backward(plan, task, a, d_sinks, scratch);
@@ -525,7 +120,7 @@ static void backward_task(const work_plan *plan, const work_task *task, void *co
 
 static size_t backward_scratch_size(const work_plan *plan) {
     backward_scratch s;
-    size_t size = plan->tile ? lay_out(plan, NULL, &s) : 0;
+    size_t size = plan->tile ? backward_lay_out(plan, NULL, &s) : 0;
     if (plan->tile && plan->problem->score == ATTN_SCORE_LINEAR) {
         size = linear_scratch_size(plan);
     }
@@ -556,6 +151,29 @@ static attn_status check_arrays(const work_plan *plan, const attention_arrays *a
     return ATTN_OK;
 }
 
+/* The threads that share each head: more than one where heads are fewer and long. A bias's
+ * gradient may be of many keys together, so its sums stay with one thread. */
+static int threads_of_a_head(const work_plan *plan, const backward_call *call, size_t room) {
+    const int64_t threads = plan_threads(plan) < (int64_t)room ? plan_threads(plan) : (int64_t)room;
+    const int few = plan->problem->sequences * plan->problem->kv_heads < threads;
+    return few && plan->tile && plan->problem->score != ATTN_SCORE_LINEAR && !call->arrays.gradients.bias &&
+                   plan->size.most_keys > GROUP_KEYS
+               ? (int)threads
+               : 1;
+}
+
+/* All heads one after the other, each by several threads. */
+static void run_heads(const work_plan *plan, backward_call *call, char *scratch) {
+    const problem_t *p = plan->problem;
+    for (int64_t b = 0; b < p->sequences; b++) {
+        for (int64_t h = 0; h < p->kv_heads; h++) {
+            work_task task = {.sequence = problem_sequence(p, b), .kv_head = h};
+            task.count = task.sequence.queries * plan->group;
+            backward_task(plan, &task, call, scratch);
+        }
+    }
+}
+
 attn_status attn_attention_backward(const attn_attention_problem *p, const void *q, const void *k,
                                     const void *v, const void *o, const float *log_sum_exp,
                                     const void *d_o, const attn_attention_gradients *gradients,
@@ -584,7 +202,15 @@ attn_status attn_attention_backward(const attn_attention_problem *p, const void 
         plan_clear_bias(p, gradients->bias);
     }
     plan.chain = !gradients->bias ? CHAIN_NONE : plan_chain(p);
-    status = plan_run(&plan, 0, backward_task, &call, rest + shared, workspace_size - shared, scratch);
+    rest += shared;
+    workspace_size -= shared;
+    call.scratch_size = (scratch + 63) / 64 * 64;
+    call.threads = threads_of_a_head(&plan, &call, (workspace_size - 64) / call.scratch_size);
+    if (call.threads > 1) {
+        run_heads(&plan, &call, (char *)(((uintptr_t)rest + 63) & ~(uintptr_t)63));
+    } else {
+        status = plan_run(&plan, TASK_HEAD, backward_task, &call, rest, workspace_size, scratch);
+    }
     for (int64_t h = 0; h < p->heads && call.d_sinks && !status; h++) {
         double sum = 0;
         for (int64_t b = 0; b < p->sequences; b++) {
