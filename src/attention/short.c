@@ -22,6 +22,10 @@ static size_t lay_out(const work_plan *plan, void *base, short_head *h) {
     h->d_o_rows = scratch_take(&at, SHORT_QUERIES * ldv, sizeof(float));
     h->d_o_columns = scratch_take(&at, SHORT_QUERIES * ldv, sizeof(float));
     h->products = scratch_take(&at, SHORT_KEYS * SHORT_QUERIES, sizeof(float));
+    if (plan->pairs) {
+        h->weights = scratch_take(&at, SHORT_KEYS * SHORT_QUERIES / 2, sizeof(float));
+        h->d_scores = scratch_take(&at, SHORT_KEYS * SHORT_QUERIES / 2, sizeof(float));
+    }
     return at.used;
 }
 
@@ -30,11 +34,9 @@ size_t short_scratch_size(const work_plan *plan) {
     return lay_out(plan, NULL, &h);
 }
 
-/* With products of bf16 pairs, which these kernels do not have, blocks are faster from 64 keys on. */
 int short_fits(const work_plan *plan, const work_task *task) {
     const problem_t *p = plan->problem;
-    const int64_t most_keys = plan->pairs ? SHORT_KEYS / 2 : SHORT_KEYS;
-    return plan->group == 1 && task->sequence.queries <= SHORT_QUERIES && task->sequence.length <= most_keys &&
+    return plan->group == 1 && task->sequence.queries <= SHORT_QUERIES && task->sequence.length <= SHORT_KEYS &&
            task->sequence.length > 0 && !plan->rule.modified && !plan->transforms && !p->sinks;
 }
 
@@ -103,8 +105,7 @@ static void look_ahead(const work_plan *plan, const work_task *task, const atten
         lines += add_rows(plan, &next, a->out, p->o, p->d_v, 0, ahead);
     }
     if (lines > 0) {
-        const int64_t rows = (backward + 1) * task->sequence.queries + 2 * task->sequence.length;
-        ahead->piece = (lines / (rows + 1) + 1) * 64;
+        ahead->lines = lines;
         short_row(ahead);
     }
 }

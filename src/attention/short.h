@@ -27,7 +27,7 @@ typedef struct short_ahead {
         int64_t stride, bytes, tokens;
     } array[SHORT_ARRAYS];
     int arrays, at_array;
-    int64_t at_token, piece;
+    int64_t at_token, piece, lines; /* lines: of all */
 } short_ahead;
 
 /* The present row's bounds; to the next row. */
@@ -63,6 +63,7 @@ typedef struct short_head {
     int64_t ldq, ldv;
     float *q_rows, *k_rows, *v_rows, *d_o_rows, *out_rows;
     float *q_columns, *d_o_columns, *scores, *products;
+    float *weights, *d_scores; /* the two rounded to bf16, [SHORT_KEYS][SHORT_QUERIES] */
 } short_head;
 
 #endif

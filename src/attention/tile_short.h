@@ -13,6 +13,11 @@
 
 /* --- rows and columns ---------------------------------------------------------------- */
 
+/* Spreads the asking over `steps` calls of ask_ahead(). */
+INLINE void ask_begin(short_ahead *a, int steps) {
+    a->piece = (a->lines / steps + 1) * 64;
+}
+
 /* Asks for the next piece of a row. */
 INLINE void ask_ahead(short_ahead *a) {
     if (a->at_array < a->arrays) {
@@ -48,18 +53,31 @@ INLINE int short_load_of(const attn_dtype dtype, short_rows from, int count, int
     return vec_sum(test) == 0.0f;
 }
 
-/* Rows as f32, padded with zeros to whole vectors. 1 if all are finite. */
-static int short_load(attn_dtype dtype, short_rows from, int count, int width, float *rows, int64_t ld,
-                      short_ahead *ahead) {
-    return dtype == ATTN_F32 ? short_load_of(ATTN_F32, from, count, width, rows, ld, ahead)
-                             : short_load_of(ATTN_BF16, from, count, width, rows, ld, ahead);
+static short_rows scratch_rows(float *rows, int64_t ld) {
+    return (short_rows){(char *)rows, ld * (int64_t)sizeof(float)};
 }
 
-/* Rows times factors[row] (NULL: 1) times factor. */
+/* Rows as f32, padded with zeros to whole vectors. 1 if all are finite. */
+static int short_load(const short_head *h, short_rows from, int count, int width, float *rows, int64_t ld) {
+    return h->dtype == ATTN_F32 ? short_load_of(ATTN_F32, from, count, width, rows, ld, h->ahead)
+                                : short_load_of(ATTN_BF16, from, count, width, rows, ld, h->ahead);
+}
+
+/* The same where nothing looks at the padding: f32 rows stay where they lie. */
+static short_rows short_find(const short_head *h, short_rows from, int count, int width, float *rows,
+                             int64_t ld) {
+    if (h->dtype == ATTN_F32 && width % 4 == 0) {
+        return from;
+    }
+    short_load(h, from, count, width, rows, ld);
+    return scratch_rows(rows, ld);
+}
+
+/* Rows times factors[row] (NULL: 1) and factor. */
 static void short_store(attn_dtype dtype, const float *rows, int64_t ld, int count, int width,
                         const float *factors, float factor, short_rows to) {
     for (int r = 0; r < count; r++, to.first += to.stride) {
-        const float by = factors ? factors[r] : factor;
+        const float by = factors ? factors[r] * factor : factor;
         if (dtype == ATTN_F32) {
             store_f32(rows + r * ld, by, width, to.first);
         } else {
@@ -68,29 +86,89 @@ static void short_store(attn_dtype dtype, const float *rows, int64_t ld, int cou
     }
 }
 
-/* columns [width][ldc] of rows [count][ld]; lanes behind the count are 0. */
-static void short_transpose(const float *rows, int64_t ld, int count, int width, float *columns,
-                            int64_t ldc) {
+/* columns [width][ldc] of rows of `width` floats; lanes behind the count are 0. Reads rows up to
+ * the next multiple of 4 values. */
+static void short_transpose(short_rows rows, int count, int width, float *columns, int64_t ldc,
+                            short_ahead *ahead) {
     static const float zeros[256 + 16];
     for (int column = 0; column < count; column += VECTOR) {
         const float *row[VECTOR];
         for (int i = 0; i < VECTOR; i++) {
-            row[i] = column + i < count ? rows + (column + i) * ld : zeros;
+            row[i] = column + i < count ? (const float *)(const void *)(rows.first + (column + i) * rows.stride)
+                                        : zeros;
         }
         for (int c = 0; c < width; c += 4) { /* up to 3 columns of padding are written too */
             transpose_four(row, c, columns + c * ldc + column, ldc);
+            ask_ahead(ahead);
         }
     }
 }
 
+/* Calls of ask_ahead() from a transpose. */
+INLINE int transpose_steps(int count, int width) {
+    return round_up(count) / VECTOR * ((width + 3) / 4);
+}
+
 /* --- products -------------------------------------------------------------------------- */
 
-/* c [rows][vectors] = a b, as multiply_rows but for more rows of fewer vectors. */
+/* Where a product's rows go: to scratch rows of ld floats, or, times factors[row] (NULL: 1) and
+ * factor, to rows of `dtype`. */
+typedef struct short_target {
+    float *rows;
+    int64_t ld;
+    short_rows out;
+    attn_dtype dtype;
+    const float *factors;
+    float factor;
+} short_target;
+
+INLINE void store_sums(const int rows, const int vectors, const short_target *to, int first, int column,
+                       tile_sums sum) {
+#pragma GCC unroll 14
+    for (int r = 0; r < rows; r++) {
+        const int64_t row = first + r;
+        if (to->rows) {
+#pragma GCC unroll 4
+            for (int v = 0; v < vectors; v++) {
+                vec_store(to->rows + row * to->ld + column + v * VECTOR, sum[r][v]);
+            }
+            continue;
+        }
+        const float factor = to->factors ? to->factors[row] * to->factor : to->factor;
+        void *out = to->out.first + row * to->out.stride;
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) {
+            if (to->dtype == ATTN_F32) {
+                vec_store((float *)out + column + v * VECTOR, sum[r][v] * factor);
+            } else {
+                vec_store_bf16((uint16_t *)out + column + v * VECTOR, sum[r][v] * factor);
+            }
+        }
+    }
+}
+
+INLINE void short_tile_of(const int rows, const int vectors, int depth, const float *a, int64_t row_stride,
+                          int64_t k_stride, const float *b, int64_t ldb, const short_target *to, int first,
+                          int column, const int pairs) {
+    tile_sums sum;
+#pragma GCC unroll 14
+    for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) {
+            sum[r][v] = (vec){0};
+        }
+    }
+    multiply_sums(rows, vectors, depth, a, row_stride, k_stride, b, ldb, sum, pairs);
+    store_sums(rows, vectors, to, first, column, sum);
+}
+
+/* As multiply_rows, but for more rows of fewer vectors. */
 INLINE void short_tile(int rows, int vectors, int depth, const float *a, int64_t row_stride,
-                       int64_t k_stride, const float *b, int64_t ldb, float *c, int64_t ldc) {
-#define TILE(v, r)                                                                    \
-    case 16 * (v) + (r):                                                              \
-        multiply_tile(r, v, depth, a, row_stride, k_stride, b, ldb, c, ldc, 0, 0);    \
+                       int64_t k_stride, const float *b, int64_t ldb, const short_target *to, int first,
+                       int column, const int pairs) {
+#define TILE(v, r)                                                                              \
+    case 16 * (v) + (r):                                                                        \
+        short_tile_of(r, v, depth, a, row_stride, k_stride, b, ldb, to, first, column, pairs);  \
         break;
 #define SIX(v) TILE(v, 1) TILE(v, 2) TILE(v, 3) TILE(v, 4) TILE(v, 5) TILE(v, 6)
 #define TWELVE(v) SIX(v) TILE(v, 7) TILE(v, 8) TILE(v, 9) TILE(v, 10) TILE(v, 11) TILE(v, 12)
@@ -113,11 +191,24 @@ INLINE void short_tile(int rows, int vectors, int depth, const float *a, int64_t
 #undef TWELVE
 }
 
-/* c [m][ldc] = a b in `vectors` vectors of columns; element (i, k) of a is at
- * i * row_stride + k * k_stride. */
-static void short_product(int m, int vectors, int depth, const float *a, int64_t row_stride,
-                          int64_t k_stride, const float *b, int64_t ldb, float *c, int64_t ldc,
-                          short_ahead *ahead) {
+/* An operand: element (i, k) is at i * row_stride + k * k_stride. */
+typedef struct short_operand {
+    const float *first;
+    int64_t row_stride, k_stride;
+} short_operand;
+
+INLINE short_operand operand_rows(short_rows rows) {
+    return (short_operand){(const float *)(const void *)rows.first, rows.stride / (int64_t)sizeof(float), 1};
+}
+
+INLINE short_operand operand_columns(const float *rows, int64_t ld) {
+    return (short_operand){rows, 1, ld};
+}
+
+/* c [m][..] = a b in `vectors` vectors of columns. With pairs, depth, strides and b are in units
+ * of two bf16. */
+INLINE void short_product_of(int m, int vectors, int depth, short_operand a, const float *b, int64_t ldb,
+                             const short_target *to, short_ahead *ahead, const int pairs) {
     static const int most[] = SHORT_TILE;
     const int panels = (vectors + PANEL_VECTORS - 1) / PANEL_VECTORS;
     for (int n = 0, v = 0; n < panels; n++) {
@@ -125,12 +216,60 @@ static void short_product(int m, int vectors, int depth, const float *a, int64_t
         const int tiles = (m + most[width - 1] - 1) / most[width - 1];
         for (int t = 0, first = 0; t < tiles; t++) {
             const int rows = (m - first + tiles - t - 1) / (tiles - t);
-            short_tile(rows, width, depth, a + first * row_stride, row_stride, k_stride,
-                       b + v * VECTOR, ldb, c + first * ldc + v * VECTOR, ldc);
+            short_tile(rows, width, depth, a.first + first * a.row_stride, a.row_stride, a.k_stride,
+                       b + v * VECTOR, ldb, to, first, v * VECTOR, pairs);
             first += rows;
             ask_ahead(ahead);
         }
         v += width;
+    }
+}
+
+static void short_product(int m, int vectors, int depth, short_operand a, const float *b, int64_t ldb,
+                          const short_target *to, short_ahead *ahead) {
+    short_product_of(m, vectors, depth, a, b, ldb, to, ahead, 0);
+}
+
+#if defined(__AVX512BF16__)
+static void short_product_pairs(int m, int vectors, int depth, short_operand a, const float *b, int64_t ldb,
+                                const short_target *to, short_ahead *ahead) {
+    short_product_of(m, vectors, depth, a, b, ldb, to, ahead, 1);
+}
+#endif
+
+/* A product into scratch rows. */
+static void short_scores(const short_head *h, int m, int vectors, int depth, short_operand a, const float *b,
+                         int64_t ldb, float *rows, int64_t ld, const int pairs) {
+    const short_target to = {.rows = rows, .ld = ld};
+#if defined(__AVX512BF16__)
+    if (pairs) {
+        short_product_pairs(m, vectors, depth, a, b, ldb, &to, h->ahead);
+        return;
+    }
+#endif
+    (void)pairs;
+    short_product(m, vectors, depth, a, b, ldb, &to, h->ahead);
+}
+
+/* And one of `width` columns, times factors (NULL: 1) and factor, to an array of the problem. Rows
+ * that end within a vector go through scratch. */
+static void short_output(const short_head *h, int m, int width, int depth, short_operand a, const float *b,
+                         int64_t ldb, const float *factors, float factor, short_rows out, const int pairs) {
+    const int64_t ld = round_up(width);
+    const int ragged = width % VECTOR != 0;
+    const short_target to = {.rows = ragged ? h->out_rows : NULL, .ld = ld, .out = out, .dtype = h->dtype,
+                             .factors = factors, .factor = factor};
+#if defined(__AVX512BF16__)
+    if (pairs) {
+        short_product_pairs(m, (int)ld / VECTOR, depth, a, b, ldb, &to, h->ahead);
+    } else
+#endif
+    {
+        short_product(m, (int)ld / VECTOR, depth, a, b, ldb, &to, h->ahead);
+    }
+    (void)pairs;
+    if (ragged) {
+        short_store(h->dtype, h->out_rows, ld, m, width, factors, factor, out);
     }
 }
 
@@ -243,9 +382,10 @@ INLINE vec vec_log(vec x) {
 
 /* --- a head, forward -------------------------------------------------------------------------- */
 
-/* Scores of 16 queries to weights, in place; what their output is to be multiplied by goes
- * to factors. */
-INLINE void short_weights(const short_head *h, int column, int64_t ld, float *factors, const int hides) {
+/* Scores of 16 queries to weights, in place; what their output is to be multiplied by goes to
+ * factors. With pairs, weights of keys 2n and 2n + 1 become units in row n. */
+INLINE void short_weights(const short_head *h, int column, int64_t ld, float *factors, const int hides,
+                          const int pairs) {
     const short_lanes lanes = lanes_of(h, column);
     float *s = h->scores + column;
     vec maximum;
@@ -258,6 +398,13 @@ INLINE void short_weights(const short_head *h, int column, int64_t ld, float *fa
             vec_store(s + j * ld, vec_select((ivec)x < 0, vec_set(0.0f), x));
         }
     }
+#if defined(__AVX512BF16__)
+    for (int j = 0; j < h->keys && pairs; j += 2) {
+        const vec second = j + 1 < h->keys ? vec_load(s + (j + 1) * ld) : vec_set(0.0f);
+        vec_store(s + j / 2 * ld, vec_units(vec_load(s + j * ld), second));
+    }
+#endif
+    (void)pairs;
     vec_store(factors + column, vec_select(nothing, vec_set(0.0f), h->keep_scale / total));
     if (h->log_sum_exp) {
         const vec l = vec_select(nothing, vec_set(-INFINITY), maximum * 0.693147181f + vec_log(total));
@@ -270,79 +417,98 @@ INLINE void short_weights(const short_head *h, int column, int64_t ld, float *fa
     }
 }
 
-static int short_forward(const short_head *h) {
+static int short_forward_plain(const short_head *h) {
     const int64_t ld = round_up(h->queries);
     const int vectors = (int)ld / VECTOR;
     float factors[SHORT_QUERIES];
-    short_load(h->dtype, h->q, h->queries, h->d, h->q_rows, h->ldq, h->ahead);
-    short_load(h->dtype, h->k, h->keys, h->d, h->k_rows, h->ldq, h->ahead);
-    if (!short_load(h->dtype, h->v, h->keys, h->d_v, h->v_rows, h->ldv, h->ahead) && h->hides) {
+    ask_begin(h->ahead, h->keys + transpose_steps(h->queries, h->d));
+    if (!short_load(h, h->v, h->keys, h->d_v, h->v_rows, h->ldv) && h->hides) {
         return 0;
     }
-    short_transpose(h->q_rows, h->ldq, h->queries, h->d, h->q_columns, ld);
-    short_product(h->keys, vectors, h->d, h->k_rows, h->ldq, 1, h->q_columns, ld, h->scores, ld, h->ahead);
+    const short_rows q = short_find(h, h->q, h->queries, h->d, h->q_rows, h->ldq);
+    const short_rows k = short_find(h, h->k, h->keys, h->d, h->k_rows, h->ldq);
+    short_transpose(q, h->queries, h->d, h->q_columns, ld, h->ahead);
+    short_scores(h, h->keys, vectors, h->d, operand_rows(k), h->q_columns, ld, h->scores, ld, 0);
     for (int column = 0; column < ld; column += VECTOR) {
         if (h->hides) {
-            short_weights(h, column, ld, factors, 1);
+            short_weights(h, column, ld, factors, 1, 0);
         } else {
-            short_weights(h, column, ld, factors, 0);
+            short_weights(h, column, ld, factors, 0, 0);
         }
     }
-    short_product(h->queries, round_up(h->d_v) / VECTOR, h->keys, h->scores, 1, ld, h->v_rows, h->ldv,
-                  h->out_rows, h->ldv, h->ahead);
-    short_store(h->dtype, h->out_rows, h->ldv, h->queries, h->d_v, factors, 1.0f, h->o);
+    short_output(h, h->queries, h->d_v, h->keys, operand_columns(h->scores, ld), h->v_rows, h->ldv, factors,
+                 1.0f, h->o, 0);
     return 1;
 }
 
 /* --- and backward ------------------------------------------------------------------------------- */
 
-/* Scores and products <d_o, v> of 16 queries become kept weights and the scores'
- * gradients. The weights are made again from the scores, and delta from weights and
+/* Scores and products <d_o, v> of 16 queries become exp(s - maximum), dropped ones negative, and
+ * kept products. The weights are made again from the scores, and delta from weights and
  * products: neither the output nor the log-sum-exp is read. */
-INLINE void short_gradients(const short_head *h, int column, int64_t ld, const int hides) {
+INLINE void short_delta(const short_head *h, int column, int64_t ld, const int hides, vec *inverse,
+                        vec *delta) {
     const short_lanes lanes = lanes_of(h, column);
     float *s = h->scores + column, *g = h->products + column;
-    vec maximum, delta = {0};
+    vec maximum, even = {0}, odd = {0};
     const vec total = short_exponentials(h, &lanes, s, ld, &maximum, hides);
-    const vec inverse = vec_select(total == vec_set(0.0f), vec_set(0.0f), 1.0f / total);
-    const vec zero = {0};
+    *inverse = vec_select(total == vec_set(0.0f), vec_set(0.0f), 1.0f / total);
     if (h->drop_below) {
         short_drop(h, &lanes, s, ld);
-    }
-    for (int j = 0; j < h->keys; j++) {
-        vec p = vec_load(s + j * ld) * inverse, product = vec_load(g + j * ld);
-        if (h->drop_below) {
-            product = vec_select((ivec)p < 0, zero, product * h->keep_scale);
+        for (int j = 0; j < h->keys; j++) {
+            const vec dropped = vec_load(s + j * ld), product = vec_load(g + j * ld) * h->keep_scale;
+            vec_store(g + j * ld, vec_select((ivec)dropped < 0, vec_set(0.0f), product));
         }
-        delta += vec_abs(p) * product;
+    }
+    int j = 0;
+    for (; j + 2 <= h->keys; j += 2) { /* two sums, so that neither waits for itself */
+        even += vec_abs(vec_load(s + j * ld)) * vec_load(g + j * ld);
+        odd += vec_abs(vec_load(s + (j + 1) * ld)) * vec_load(g + (j + 1) * ld);
+    }
+    if (j < h->keys) {
+        even += vec_abs(vec_load(s + j * ld)) * vec_load(g + j * ld);
+    }
+    *delta = (even + odd) * *inverse;
+}
+
+/* Kept weight *p and the score's gradient of key j, from what short_delta() leaves. */
+INLINE vec short_gradient(const short_head *h, const float *s, const float *g, vec inverse, vec delta, vec *p) {
+    const vec weight = vec_load(s) * inverse;
+    *p = h->drop_below ? vec_select((ivec)weight < 0, vec_set(0.0f), weight) : weight;
+    return vec_abs(weight) * (vec_load(g) - delta);
+}
+
+INLINE void short_gradients(const short_head *h, int column, int64_t ld, const int hides) {
+    float *s = h->scores + column, *g = h->products + column;
+    vec inverse, delta, p;
+    short_delta(h, column, ld, hides, &inverse, &delta);
+    for (int j = 0; j < h->keys; j++) {
+        vec_store(g + j * ld, short_gradient(h, s + j * ld, g + j * ld, inverse, delta, &p));
         vec_store(s + j * ld, p);
-        vec_store(g + j * ld, product);
-    }
-    for (int j = 0; j < h->keys; j++) {
-        vec p = vec_load(s + j * ld);
-        vec_store(g + j * ld, vec_abs(p) * (vec_load(g + j * ld) - delta));
-        if (h->drop_below) {
-            vec_store(s + j * ld, vec_select((ivec)p < 0, zero, p));
-        }
     }
 }
 
-static int short_backward(const short_head *h) {
+static int short_backward_plain(const short_head *h) {
     const int64_t ld = round_up(h->queries);
     const int vectors = (int)ld / VECTOR;
-    const int columns_q = round_up(h->d) / VECTOR, columns_v = round_up(h->d_v) / VECTOR;
-    int finite = short_load(h->dtype, h->q, h->queries, h->d, h->q_rows, h->ldq, h->ahead);
-    finite &= short_load(h->dtype, h->k, h->keys, h->d, h->k_rows, h->ldq, h->ahead);
-    finite &= short_load(h->dtype, h->v, h->keys, h->d_v, h->v_rows, h->ldv, h->ahead);
-    finite &= short_load(h->dtype, h->d_o, h->queries, h->d_v, h->d_o_rows, h->ldv, h->ahead);
+    ask_begin(h->ahead, 2 * h->queries + h->keys + transpose_steps(h->queries, h->d + h->d_v));
+    int finite = short_load(h, h->q, h->queries, h->d, h->q_rows, h->ldq);
+    finite &= short_load(h, h->k, h->keys, h->d, h->k_rows, h->ldq);
+    finite &= short_load(h, h->d_o, h->queries, h->d_v, h->d_o_rows, h->ldv);
+    short_rows v = scratch_rows(h->v_rows, h->ldv);
+    if (h->hides) {
+        finite &= short_load(h, h->v, h->keys, h->d_v, h->v_rows, h->ldv);
+    } else {
+        v = short_find(h, h->v, h->keys, h->d_v, h->v_rows, h->ldv);
+    }
     if (!finite && h->hides) {
         return 0;
     }
-    short_transpose(h->q_rows, h->ldq, h->queries, h->d, h->q_columns, ld);
-    short_transpose(h->d_o_rows, h->ldv, h->queries, h->d_v, h->d_o_columns, ld);
-    short_product(h->keys, vectors, h->d, h->k_rows, h->ldq, 1, h->q_columns, ld, h->scores, ld, h->ahead);
-    short_product(h->keys, vectors, h->d_v, h->v_rows, h->ldv, 1, h->d_o_columns, ld, h->products, ld,
-                  h->ahead);
+    short_transpose(scratch_rows(h->q_rows, h->ldq), h->queries, h->d, h->q_columns, ld, h->ahead);
+    short_transpose(scratch_rows(h->d_o_rows, h->ldv), h->queries, h->d_v, h->d_o_columns, ld, h->ahead);
+    short_scores(h, h->keys, vectors, h->d, operand_rows(scratch_rows(h->k_rows, h->ldq)), h->q_columns, ld,
+                 h->scores, ld, 0);
+    short_scores(h, h->keys, vectors, h->d_v, operand_rows(v), h->d_o_columns, ld, h->products, ld, 0);
     for (int column = 0; column < ld; column += VECTOR) {
         if (h->hides) {
             short_gradients(h, column, ld, 1);
@@ -350,22 +516,41 @@ static int short_backward(const short_head *h) {
             short_gradients(h, column, ld, 0);
         }
     }
+    const short_operand d_scores = operand_rows(scratch_rows(h->products, ld));
     if (h->d_v_.first) {
-        short_product(h->keys, columns_v, h->queries, h->scores, ld, 1, h->d_o_rows, h->ldv, h->out_rows,
-                      h->ldv, h->ahead);
-        short_store(h->dtype, h->out_rows, h->ldv, h->keys, h->d_v, NULL, h->keep_scale, h->d_v_);
+        short_output(h, h->keys, h->d_v, h->queries, operand_rows(scratch_rows(h->scores, ld)), h->d_o_rows,
+                     h->ldv, NULL, h->keep_scale, h->d_v_, 0);
     }
     if (h->d_k.first) {
-        short_product(h->keys, columns_q, h->queries, h->products, ld, 1, h->q_rows, h->ldq, h->out_rows,
-                      h->ldq, h->ahead);
-        short_store(h->dtype, h->out_rows, h->ldq, h->keys, h->d, NULL, h->scale, h->d_k);
+        short_output(h, h->keys, h->d, h->queries, d_scores, h->q_rows, h->ldq, NULL, h->scale, h->d_k, 0);
     }
     if (h->d_q.first) {
-        short_product(h->queries, columns_q, h->keys, h->products, 1, ld, h->k_rows, h->ldq, h->out_rows,
-                      h->ldq, h->ahead);
-        short_store(h->dtype, h->out_rows, h->ldq, h->queries, h->d, NULL, h->scale, h->d_q);
+        short_output(h, h->queries, h->d, h->keys, operand_columns(h->products, ld), h->k_rows, h->ldq, NULL,
+                     h->scale, h->d_q, 0);
     }
     return 1;
+}
+
+#if defined(__AVX512BF16__)
+#include "attention/tile_short_pairs.h"
+#endif
+
+static int short_forward(const short_head *h) {
+#if defined(__AVX512BF16__)
+    if (h->dtype == ATTN_BF16) {
+        return short_forward_pairs(h);
+    }
+#endif
+    return short_forward_plain(h);
+}
+
+static int short_backward(const short_head *h) {
+#if defined(__AVX512BF16__)
+    if (h->dtype == ATTN_BF16) {
+        return short_backward_pairs(h);
+    }
+#endif
+    return short_backward_plain(h);
 }
 
 #endif

@@ -195,8 +195,12 @@ INLINE vec vec_load_bf16(const uint16_t *p) {
 #endif
 }
 
-/* To the nearest bf16, ties to even; a quiet not-a-number stays one. */
+/* To the nearest bf16, ties to even; a quiet not-a-number stays one. AVX512-BF16 takes numbers
+ * below the least normal one for 0. */
 INLINE void vec_store_bf16(uint16_t *p, vec v) {
+#if defined(__AVX512BF16__)
+    _mm256_storeu_si256((__m256i *)p, (__m256i)_mm512_cvtneps_pbh((__m512)v));
+#else
     const uvec bits = (uvec)v;
     const uvec rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
     const uvec chosen = (uvec)vec_select(v != v, (vec)((bits >> 16) | 0x40u), (vec)rounded);
@@ -207,7 +211,17 @@ INLINE void vec_store_bf16(uint16_t *p, vec v) {
         p[i] = (uint16_t)chosen[i];
     }
 #endif
+#endif
 }
+
+#if defined(__AVX512BF16__)
+/* Units of two bf16: even in the lower halves, odd in the upper. */
+INLINE vec vec_units(vec even, vec odd) {
+    const __m512i halves = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7,
+                                            22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return (vec)_mm512_permutexvar_epi16(halves, (__m512i)_mm512_cvtne2ps_pbh((__m512)odd, (__m512)even));
+}
+#endif
 
 INLINE vec vec_load_i8(const int8_t *p) {
 #if VECTOR == 16
