@@ -61,6 +61,11 @@ const attention_case attention_check_cases[] = {
     {.name = "many rows", SHAPE(1, 2100, 90, 2, 1, 16, 16)},
     {.name = "many rows, window", SHAPE(1, 1100, 1100, 4, 1, 16, 16), .window = 1, .left = 60, BOTTOM_RIGHT},
     {.name = "bias over none", SHAPE(3, 40, 50, 2, 2, 32, 32), .bias = 4},
+    {.name = "short, odd", SHAPE(4, 33, 97, 2, 2, 37, 51), .packed = 1, BOTTOM_RIGHT, .dropout = 0.2f},
+    {.name = "short window, apart", SHAPE(2, 17, 65, 2, 2, 80, 30), .window = 1, .left = 9, .right = 5,
+     .layout = CASE_APART},
+    {.name = "short, all keys", SHAPE(1, 64, 128, 2, 2, 256, 256)},
+    {.name = "groups of keys", SHAPE(1, 110, 2300, 2, 1, 16, 32), BOTTOM_RIGHT, .window = 1, .left = 1100, .sinks = 1},
     {.name = NULL},
 };
 

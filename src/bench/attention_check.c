@@ -102,7 +102,7 @@ static int compare(const case_result *got, const case_result *want, const plain_
         {"d_k", g->d_k, w->d_k, plain->d_k, w->d_k_count, t, 3, t, plain->gradient_term},
         {"d_v", g->d_v, w->d_v, plain->d_v, w->d_v_count, t, 3, t, 0},
         {"d_bias", g->d_bias, w->d_bias, plain->d_bias, w->bias_count, ATTN_F32, 3, t, plain->bias_term},
-        {"d_sinks", g->d_sinks, w->d_sinks, plain->d_sinks, w->d_sinks ? heads : 0, ATTN_F32, 3, t, 0},
+        {"d_sinks", g->d_sinks, w->d_sinks, plain->d_sinks, w->d_sinks ? heads : 0, ATTN_F32, 3, t, plain->sink_term},
     };
     int bad = 0;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {

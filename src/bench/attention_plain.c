@@ -163,7 +163,14 @@ static void plain_head(const case_arrays *a, const sequence_view *s, int64_t hea
             }
         }
         if (p->sinks && sum != 0) {
-            r->d_sinks[head] -= expf(p->sinks[head] - most) / sum * delta;
+            const float weight = expf(p->sinks[head] - most) / sum;
+            r->d_sinks[head] -= weight * delta;
+            const float last_bit = t == ATTN_F32 ? 1 : 0x1p-15f; /* of an f32, in the unit of the type */
+            r->sink_term = fmaxf(r->sink_term, weight * fabsf(delta * (most + logf(sum))) * last_bit);
+            for (int64_t c = 0; c < p->d_v; c++) {
+                const float product = o[c] * case_get(a->d_o, t, di + (size_t)c);
+                r->sink_term = fmaxf(r->sink_term, weight * fabsf(product));
+            }
         }
         plain_unload(p, a->q, qi, i + s->shift, q_norm, d_q);
         for (int64_t c = 0; c < p->d; c++) {

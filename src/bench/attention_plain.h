@@ -11,8 +11,9 @@ typedef struct plain_result {
     float *o, *d_q, *d_k, *d_v, *log_sum_exp, *d_bias, *d_sinks, *weights, *sums;
     size_t weights_count;
     /* The largest terms of the sums that may cancel: a score's part of a weight, what goes to a bias,
-     * and what goes to an element of d_q or d_k. Their last bits are errors of any way of computing. */
-    float weight_term, bias_term, gradient_term;
+     * what goes to an element of d_q or d_k, and an output's and the log-sum-exp's part of what goes
+     * to a sink. Their last bits are errors of any way of computing. */
+    float weight_term, bias_term, gradient_term, sink_term;
 } plain_result;
 
 /* ATTN_ERROR_MEMORY. Release with plain_free() in either case. */
