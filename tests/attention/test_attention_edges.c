@@ -126,68 +126,81 @@ static void poison(float *x, size_t count) {
     }
 }
 
-static void assert_close(const float *x, const float *y, size_t count, float bound) {
+static void assert_near(const void *x, const void *y, attn_dtype dtype, size_t count, float bound) {
     for (size_t i = 0; i < count; i++) {
-        if (!(fabsf(x[i] - y[i]) <= bound)) {
-            fail_msg("element %zu is %g, expected %g", i, (double)x[i], (double)y[i]);
+        const float a = case_get(x, dtype, i), b = case_get(y, dtype, i);
+        if (!(fabsf(a - b) <= bound)) {
+            fail_msg("element %zu is %g, expected %g", i, (double)a, (double)b);
         }
     }
 }
 
-/* Keys and values that no query sees may hold anything. */
+static void assert_close(const float *x, const float *y, size_t count, float bound) {
+    assert_near(x, y, ATTN_F32, count, bound);
+}
+
+enum { HIDES_CAUSAL, HIDES_MASK, HIDES_BIAS, HIDES_LENGTH, HIDES_FROM_SOME, HIDES_KINDS };
+
+/* 30 queries, 60 keys of which none sees those from `return value` on; HIDES_FROM_SOME: the first
+ * 20 do not see those. */
+static size_t hide_keys(case_arrays *a, int how) {
+    for (size_t i = 0; i < 30 && how == HIDES_MASK; i++) {
+        memset(a->mask + i * 60 + 40, 0, 20);
+    }
+    for (size_t i = 0; i < 60 && how == HIDES_BIAS; i++) {
+        for (size_t j = 40; j < 60; j++) {
+            a->bias[i * 60 + j] = -INFINITY;
+        }
+    }
+    if (how == HIDES_LENGTH) {
+        a->key_lengths[0] = 33;
+    }
+    return (size_t[]){30, 40, 40, 33, 20}[how];
+}
+
+static void poison_hidden_keys(const attention_case *c, int how, int kernel) {
+    case_arrays a = case_make(c, 3), b = case_make(c, 3);
+    const size_t row = (size_t)(c->kv_heads * c->d), from = hide_keys(&a, how);
+    const float bound = c->dtype == ATTN_F32 ? 1e-5f : 0.02f; /* the reference may have done one of them */
+    hide_keys(&b, how);
+    a.problem.kernel = b.problem.kernel = (attn_kernel)kernel;
+    for (size_t e = from * row; e < 60 * row; e++) {
+        const float bad = e % 3 == 0 ? NAN : e % 3 == 1 ? INFINITY : -INFINITY;
+        uint16_t half = e % 3 == 0 ? 0x7fc0 : e % 3 == 1 ? 0x7f80 : 0xff80;
+        if (c->dtype == ATTN_F32) {
+            ((float *)b.k)[e] = ((float *)b.v)[e] = bad;
+        } else {
+            ((uint16_t *)b.k)[e] = ((uint16_t *)b.v)[e] = half;
+        }
+    }
+    run(&a);
+    run(&b);
+    if (how == HIDES_FROM_SOME) { /* o of the rows before is clean, later ones are not */
+        assert_near(b.o, a.o, c->dtype, 20 * 2 * 16, bound);
+        assert_near(b.d_q, a.d_q, c->dtype, 20 * 2 * 16, bound);
+        assert_true(isnan(case_get(b.o, c->dtype, 25 * 32)));
+    } else {
+        assert_near(b.o, a.o, c->dtype, a.o_count, bound);
+        assert_near(b.d_q, a.d_q, c->dtype, a.q_count, bound);
+        assert_near(b.d_k, a.d_k, c->dtype, a.k_count, bound);
+        assert_near(b.d_v, a.d_v, c->dtype, a.v_count, bound);
+    }
+    case_free(&a);
+    case_free(&b);
+}
+
+/* Keys and values that no query sees may hold anything: in both types, and with a key/value head of
+ * its own for each query head, which short sequences have kernels for. */
 static void hidden_poison_never_leaks(void **state) {
     (void)state;
-    for (int how = 0; how < 5; how++) {
+    for (int n = 0; n < 4 * HIDES_KINDS; n++) {
+        const int how = n / 4;
+        const attention_case c = {SHAPE(1, 30, 60, 2, 1 + n % 2, 16, 16), .mask = how == HIDES_MASK,
+                                  .bias = how == HIDES_BIAS, .key_lengths = how == HIDES_LENGTH,
+                                  .causal = how == HIDES_CAUSAL || how == HIDES_FROM_SOME,
+                                  .dtype = n / 2 % 2 ? ATTN_BF16 : ATTN_F32};
         for (int kernel = first_kernel(); kernel <= last_kernel(); kernel++) {
-            attention_case c = {SHAPE(1, 30, 60, 2, 1, 16, 16), .mask = how == 1, .bias = how == 2,
-                                .key_lengths = how == 3, .causal = how == 0 || how == 4};
-            case_arrays a = case_make(&c, 3), b;
-            a.problem.kernel = (attn_kernel)kernel;
-            size_t from = 30; /* causal: keys from 30 on are seen by nobody */
-            for (size_t i = 0; i < 30 && how == 1; i++) {
-                memset(a.mask + i * 60 + 40, 0, 20);
-                from = 40;
-            }
-            for (size_t i = 0; i < 60 && how == 2; i++) {
-                for (size_t j = 40; j < 60; j++) {
-                    a.bias[i * 60 + j] = -INFINITY;
-                }
-                from = 40;
-            }
-            if (how == 3) {
-                a.key_lengths[0] = 33;
-                from = 33;
-            }
-            if (how == 4) {
-                from = 20; /* hidden from the first queries, seen by the others */
-            }
-            run(&a);
-            b = case_make(&c, 3);
-            b.problem.kernel = (attn_kernel)kernel;
-            if (how == 1) {
-                memcpy(b.mask, a.mask, 30 * 60);
-            }
-            if (how == 2) {
-                memcpy(b.bias, a.bias, a.bias_count * sizeof(float));
-            }
-            if (how == 3) {
-                b.key_lengths[0] = 33;
-            }
-            poison((float *)b.k + from * 16, (60 - from) * 16);
-            poison((float *)b.v + from * 16, (60 - from) * 16);
-            run(&b);
-            if (how == 4) { /* o of the rows before is clean, later ones are not */
-                assert_close(b.o, a.o, 20 * 2 * 16, 1e-5f);
-                assert_close(b.d_q, a.d_q, 20 * 2 * 16, 1e-5f);
-                assert_true(isnan(((float *)b.o)[25 * 32]));
-            } else {
-                assert_close(b.o, a.o, a.o_count, 1e-5f);
-                assert_close(b.d_q, a.d_q, a.q_count, 1e-5f);
-                assert_close(b.d_k, a.d_k, a.k_count, 1e-5f);
-                assert_close(b.d_v, a.d_v, a.v_count, 1e-5f);
-            }
-            case_free(&a);
-            case_free(&b);
+            poison_hidden_keys(&c, how, kernel);
         }
     }
 }
@@ -245,14 +258,15 @@ static void hidden_poison_never_leaks_into_weights(void **state) {
 static void seen_not_a_number_reaches_the_output(void **state) {
     (void)state;
     for (int kernel = first_kernel(); kernel <= last_kernel(); kernel++) {
-        for (int where = 0; where < 2; where++) {
-            attention_case c = {SHAPE(1, 10, 40, 1, 1, 16, 16)};
+        for (int n = 0; n < 8; n++) { /* in K or V, f32 or bf16, a short sequence or not */
+            attention_case c = {SHAPE(1, n / 4 ? 70 : 10, 40, 1, 1, 16, 16), .dtype = n / 2 % 2 ? ATTN_BF16 : ATTN_F32};
             case_arrays a = case_make(&c, 4);
             a.problem.kernel = (attn_kernel)kernel;
-            ((float *)(where ? a.k : a.v))[20 * 16 + 5] = NAN;
+            case_set(n % 2 ? a.k : a.v, c.dtype, 20 * 16 + 5, NAN);
             run(&a);
-            for (size_t i = 0; i < 10; i++) {
-                assert_true(isnan(((float *)a.o)[i * 16 + 5]));
+            for (size_t i = 0; i < (size_t)c.queries; i++) {
+                assert_true(isnan(case_get(a.o, c.dtype, i * 16 + 5)));
+                assert_true(isnan(case_get(a.d_q, c.dtype, i * 16 + 5)));
             }
             case_free(&a);
         }
@@ -311,6 +325,12 @@ static const attention_case BITS = {SHAPE(7, 150, 150, 4, 2, 32, 32), .packed = 
                                     .causal = ATTN_CAUSAL_TOP_LEFT, .dropout = 0.2f, .bias = 1,
                                     .sinks = 1};
 
+static const attention_case SHORT_BITS = {SHAPE(40, 60, 60, 4, 4, 32, 32), .packed = 1,
+                                          .causal = ATTN_CAUSAL_TOP_LEFT, .dropout = 0.2f};
+/* One head of many keys: the backward pass's threads share it. */
+static const attention_case GROUP_BITS = {SHAPE(1, 60, 2200, 1, 1, 16, 16), .causal = ATTN_CAUSAL_BOTTOM_RIGHT,
+                                          .window = 1, .left = 1500, .right = 0, .sinks = 1};
+
 /* Everything a case gives, one after the other. */
 typedef struct everything {
     char *bytes;
@@ -360,9 +380,10 @@ static void threads_and_runs_give_the_same_bits(void **state) {
     (void)state;
     const attention_case linear = {SHAPE(5, 150, 150, 4, 2, 32, 32), .packed = 1, .score = ATTN_SCORE_LINEAR,
                                    .causal = ATTN_CAUSAL_TOP_LEFT};
+    const attention_case *const cases[] = {&BITS, &linear, &SHORT_BITS, &GROUP_BITS};
     for (int kernel = ATTN_KERNEL_PORTABLE; kernel <= last_kernel(); kernel++) {
-        for (int n = 0; n < 4; n++) {
-            attention_case c = n < 2 ? BITS : linear;
+        for (int n = 0; n < 8; n++) {
+            attention_case c = *cases[n / 2];
             c.dtype = (attn_dtype)(n % 2);
             omp_set_num_threads(1);
             everything one = run_everything(&c, kernel);
@@ -379,39 +400,49 @@ static void threads_and_runs_give_the_same_bits(void **state) {
     omp_set_num_threads(2);
 }
 
+/* Sequence b of what `all` holds gives the same alone. */
+static void assert_alone(const attention_case *c, int kernel, const case_arrays *all, int64_t b) {
+    case_arrays alone = case_make(c, 8);
+    const size_t size = (size_t)dtype_size(c->dtype), first = (size_t)all->q_offsets[b];
+    const size_t count = (size_t)all->q_offsets[b + 1] - first;
+    const size_t q_row = (size_t)(c->heads * c->d) * size, k_row = (size_t)(c->kv_heads * c->d) * size;
+    const int32_t offsets[2] = {0, (int32_t)count};
+    char *q = alone.q, *k = alone.k, *v = alone.v, *d_o = alone.d_o;
+    alone.problem.kernel = (attn_kernel)kernel;
+    attn_attention_packed(&alone.problem, 1, offsets, offsets);
+    alone.problem.dropout_first_sequence = b;
+    alone.q = q + first * q_row;
+    alone.k = k + first * k_row;
+    alone.v = v + first * k_row;
+    alone.d_o = d_o + first * q_row;
+    run(&alone);
+    assert_memory_equal(alone.o, (char *)all->o + first * q_row, count * q_row);
+    assert_memory_equal(alone.d_q, (char *)all->d_q + first * q_row, count * q_row);
+    assert_memory_equal(alone.d_k, (char *)all->d_k + first * k_row, count * k_row);
+    assert_memory_equal(alone.d_v, (char *)all->d_v + first * k_row, count * k_row);
+    alone.q = q;
+    alone.k = k;
+    alone.v = v;
+    alone.d_o = d_o;
+    case_free(&alone);
+}
+
 static void a_sequence_alone_gives_the_bits_of_the_batch(void **state) {
     (void)state;
-    for (int n = 0; n < 2 * (last_kernel() - ATTN_KERNEL_PORTABLE + 1); n++) {
-        const int kernel = ATTN_KERNEL_PORTABLE + n / 2;
-        attention_case c = BITS;
+    const attention_case long_ones = {SHAPE(3, 1100, 1100, 1, 1, 16, 16), .packed = 1,
+                                      .causal = ATTN_CAUSAL_TOP_LEFT};
+    const attention_case *const cases[] = {&BITS, &SHORT_BITS, &long_ones};
+    omp_set_num_threads(2);
+    for (int n = 0; n < 6 * (last_kernel() - ATTN_KERNEL_PORTABLE + 1); n++) {
+        const int kernel = ATTN_KERNEL_PORTABLE + n / 6;
+        attention_case c = *cases[n / 2 % 3];
         c.bias = 0;
         c.dtype = (attn_dtype)(n % 2);
-        const size_t size = (size_t)dtype_size(c.dtype);
         case_arrays all = case_make(&c, 8);
         all.problem.kernel = (attn_kernel)kernel;
         run(&all);
-        for (int64_t b = 0; b < 7; b++) {
-            case_arrays alone = case_make(&c, 8);
-            const size_t first = (size_t)all.q_offsets[b], count = (size_t)all.q_offsets[b + 1] - first;
-            alone.problem.kernel = (attn_kernel)kernel;
-            const int32_t offsets[2] = {0, (int32_t)count};
-            attn_attention_packed(&alone.problem, 1, offsets, offsets);
-            alone.problem.dropout_first_sequence = b;
-            char *q = alone.q, *k = alone.k, *v = alone.v, *d_o = alone.d_o;
-            alone.q = q + first * 4 * 32 * size;
-            alone.k = k + first * 2 * 32 * size;
-            alone.v = v + first * 2 * 32 * size;
-            alone.d_o = d_o + first * 4 * 32 * size;
-            run(&alone);
-            assert_memory_equal(alone.o, (char *)all.o + first * 128 * size, count * 128 * size);
-            assert_memory_equal(alone.d_q, (char *)all.d_q + first * 128 * size, count * 128 * size);
-            assert_memory_equal(alone.d_k, (char *)all.d_k + first * 64 * size, count * 64 * size);
-            assert_memory_equal(alone.d_v, (char *)all.d_v + first * 64 * size, count * 64 * size);
-            alone.q = q;
-            alone.k = k;
-            alone.v = v;
-            alone.d_o = d_o;
-            case_free(&alone);
+        for (int64_t b = 0; b < c.sequences && b < 7; b++) {
+            assert_alone(&c, kernel, &all, b);
         }
         case_free(&all);
     }
