@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/utf8.h"
 
 uint64_t hash_bytes(const char *bytes, size_t length) {
     uint64_t hash = 0xCBF29CE484222325u;
@@ -114,7 +115,7 @@ static attn_status order_pieces(json_t *object, const char *name, text_line *pie
     return ATTN_OK;
 }
 
-attn_status vocabulary_parse(const char *json, size_t size, const char *name, vocabulary *v) {
+static attn_status parse_any(const char *json, size_t size, const char *name, vocabulary *v) {
     *v = (vocabulary){0};
     json_error_t error;
     json_t *object = json_loadb(json, size, JSON_REJECT_DUPLICATES, &error);
@@ -133,6 +134,114 @@ attn_status vocabulary_parse(const char *json, size_t size, const char *name, vo
         status = vocabulary_build(pieces, count, v);
     memory_free(pieces);
     json_decref(object);
+    return status;
+}
+
+/* --- the usual form, read without a tree (a tree takes a small model a tenth of its start) --------- */
+
+typedef struct plain_object {
+    const char *json;
+    size_t size, at;
+    char *text; /* [size] the strings, 0-terminated */
+    size_t used;
+    text_line *pieces; /* [room] by id */
+    size_t room, count;
+} plain_object;
+
+/* The next character that is no white space, which is taken; 0 at the end. */
+static char next_mark(plain_object *o) {
+    while (o->at < o->size && strchr(" \t\r\n", o->json[o->at]) && o->json[o->at])
+        o->at++;
+    return o->at < o->size ? o->json[o->at++] : '\0';
+}
+
+/* The four digits of "\u2581"; 0 for what is none, or half of a pair. */
+static uint32_t read_escape(const plain_object *o) {
+    uint32_t codepoint = 0;
+    for (size_t i = o->at; i < o->at + 4; i++) {
+        char c = i < o->size ? o->json[i] : ' ', lower = (char)(c | 32);
+        if (!(c >= '0' && c <= '9') && !(lower >= 'a' && lower <= 'f'))
+            return 0;
+        codepoint = codepoint << 4 | (uint32_t)(c <= '9' ? c - '0' : lower - 'a' + 10);
+    }
+    return codepoint >= 0xd800 && codepoint < 0xe000 ? 0 : codepoint;
+}
+
+/* A string behind its first quote. */
+static bool read_piece(plain_object *o, text_line *piece) {
+    char *begin = o->text + o->used, *to = begin;
+    for (;;) {
+        char c = o->at < o->size ? o->json[o->at++] : '\0';
+        if ((unsigned char)c < ' ')
+            return false;
+        if (c == '"')
+            break;
+        if (c != '\\') {
+            *to++ = c;
+            continue;
+        }
+        c = o->at < o->size ? o->json[o->at++] : '\0';
+        uint32_t codepoint = c == 'u' ? read_escape(o) : 0;
+        if (codepoint) {
+            to += utf8_encode(codepoint, to);
+            o->at += 4;
+        } else if (c == '"' || c == '\\') {
+            *to++ = c;
+        } else {
+            return false;
+        }
+    }
+    *piece = (text_line){begin, (size_t)(to - begin)};
+    *to++ = '\0';
+    o->used += (size_t)(to - begin);
+    return true;
+}
+
+static bool read_pair(plain_object *o) {
+    text_line piece;
+    size_t id = 0, first;
+    if (next_mark(o) != '"' || !read_piece(o, &piece) || next_mark(o) != ':')
+        return false;
+    (void)next_mark(o);
+    first = --o->at;
+    while (o->at < o->size && o->json[o->at] >= '0' && o->json[o->at] <= '9' && id < o->room)
+        id = id * 10 + (size_t)(o->json[o->at++] - '0');
+    if (o->at == first || (o->at > first + 1 && o->json[first] == '0') || id >= o->room || o->pieces[id].bytes)
+        return false;
+    o->pieces[id] = piece;
+    o->count++;
+    return true;
+}
+
+/* {"piece": id, ...} with every id from 0 once. False: it is of another form, or wrong. */
+static bool read_plain(plain_object *o) {
+    char mark = next_mark(o);
+    if (mark != '{' || !utf8_is_valid(o->json, o->size))
+        return false;
+    do {
+        if (!read_pair(o))
+            return false;
+        mark = next_mark(o);
+    } while (mark == ',');
+    for (size_t i = 0; i < o->count; i++)
+        if (!o->pieces[i].bytes)
+            return false;
+    return mark == '}' && next_mark(o) == '\0' && o->json[o->size - 1] != '\0';
+}
+
+attn_status vocabulary_parse(const char *json, size_t size, const char *name, vocabulary *v) {
+    *v = (vocabulary){0};
+    /* a pair takes five bytes at least: "":0, */
+    plain_object o = {.json = json, .size = size, .room = size / 5 < VOCABULARY_LIMIT ? size / 5 : VOCABULARY_LIMIT};
+    o.text = memory_allocate_raw(size + 1, 1);
+    o.pieces = memory_allocate(o.room, sizeof *o.pieces);
+    attn_status status = o.text && o.pieces ? ATTN_OK : ATTN_ERROR_MEMORY;
+    if (!status)
+        status = read_plain(&o) ? vocabulary_build(o.pieces, o.count, v) : ATTN_ERROR_FORMAT;
+    if (status == ATTN_ERROR_FORMAT)
+        status = parse_any(json, size, name, v); /* which says what is wrong, and where */
+    memory_free(o.text);
+    memory_free(o.pieces);
     return status;
 }
 

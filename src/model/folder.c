@@ -53,13 +53,15 @@ attn_status folder_check_size(const char *directory, size_t weights) {
     char *path = file_join(directory, FOLDER_WEIGHTS);
     size_t size;
     attn_status status = path ? ATTN_OK : ATTN_ERROR_MEMORY;
-    int quantized = 0;
-    if (folder_is_quantized(directory, &quantized)) {
-        quantized = 0; /* reading the weights will say what is wrong with them */
-    }
-    if (path && file_size(path, &size) && size / (quantized ? 1 : 2) < weights) {
-        status = fail(ATTN_ERROR_FORMAT, "%s holds %zu bytes, too few for the %zu weights that " FOLDER_CONFIG
-                      " describes", path, size, weights);
+    if (path && file_size(path, &size) && size / 2 < weights) {
+        int quantized = 0;
+        if (folder_is_quantized(directory, &quantized)) {
+            quantized = 0; /* reading the weights will say what is wrong with them */
+        }
+        if (!quantized || size < weights) {
+            status = fail(ATTN_ERROR_FORMAT, "%s holds %zu bytes, too few for the %zu weights that " FOLDER_CONFIG
+                          " describes", path, size, weights);
+        }
     }
     memory_free(path);
     return status;
@@ -142,8 +144,12 @@ static int is_one_of(const char *name, const char *const *names, size_t count) {
 
 static attn_status read_values(const safetensors *file, const safetensors_tensor *stored, float *values) {
     attn_status status = safetensors_to_f32(file, stored, values);
-    size_t elements = safetensors_elements(stored);
-    for (size_t i = 0; !status && i < elements; i++) {
+    const size_t elements = safetensors_elements(stored);
+    int finite = 1;
+    for (size_t i = 0; !status && i < elements; i++) { /* without a way out, so that it runs on vectors */
+        finite &= isfinite(values[i]) != 0;
+    }
+    for (size_t i = 0; !status && !finite && i < elements; i++) {
         if (!isfinite(values[i])) {
             status = fail(ATTN_ERROR_NUMERIC, "%s: tensor \"%s\": element %zu is %g, a finite number was expected",
                           safetensors_path(file), stored->name, i, (double)values[i]);

@@ -6,9 +6,10 @@
 float *sinusoid_positions(int64_t longest, int64_t width) {
     float *table = memory_allocate((size_t)longest, (size_t)width * sizeof(float));
     int64_t half = width / 2;
-    for (int64_t place = 0; table && place < longest; place++) {
-        for (int64_t i = 0; i < half; i++) {
-            double angle = (double)place / pow(10000.0, 2.0 * (double)i / (double)width);
+    for (int64_t i = 0; table && i < half; i++) {
+        const double wave = pow(10000.0, 2.0 * (double)i / (double)width);
+        for (int64_t place = 0; place < longest; place++) {
+            double angle = (double)place / wave;
             table[place * width + i] = (float)sin(angle);
             table[place * width + half + i] = (float)cos(angle);
         }

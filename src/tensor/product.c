@@ -57,20 +57,23 @@ int product_quantize_row(const float *w, int64_t depth, signed char *q, float *s
     return 1;
 }
 
-static uint32_t *word_of(const packed_weight *w, int64_t output, int64_t word) {
+/* An output's first word; its others follow `panel` words apart. */
+static uint32_t *first_word(const packed_weight *w, int64_t output) {
     const int panel = w->kernels->panel;
-    return w->weights + (output / panel * w->words + word) * panel + output % panel;
+    return w->weights + output / panel * w->words * panel + output % panel;
 }
 
 static void pack_floats(packed_weight *w, const float *row, int64_t output) {
+    const int panel = w->kernels->panel;
+    uint32_t *words = first_word(w, output);
     for (int64_t i = 0; i < w->depth; i++) {
         uint32_t bits;
         float value = w->kind == WORD_F32 ? row[i] : float_from_bf16(bf16_from_float(row[i]));
         memcpy(&bits, &value, sizeof bits);
         if (w->kind == WORD_BF16) {
-            *word_of(w, output, i / 2) |= bits >> 16 << (i % 2 * 16);
+            words[i / 2 * panel] |= bits >> 16 << (i % 2 * 16);
         } else {
-            *word_of(w, output, i) = bits;
+            words[i * panel] = bits;
         }
     }
 }
@@ -80,13 +83,15 @@ static attn_status pack_int8(packed_weight *w, const float *row, int64_t output,
         return fail(ATTN_ERROR_NUMERIC, "tensor \"%s\": the scale of row %lld would be %g, a number above 0 was expected",
                     name, (long long)output, (double)w->scales[output]);
     }
+    const int panel = w->kernels->panel;
+    uint32_t *words = first_word(w, output);
     int32_t sum = 0;
     for (int64_t i = 0; i < w->depth; i++) {
         sum += q[i];
         if (w->kind == WORD_INT8) {
-            *word_of(w, output, i / 4) |= (uint32_t)(unsigned char)q[i] << (i % 4 * 8);
+            words[i / 4 * panel] |= (uint32_t)(unsigned char)q[i] << (i % 4 * 8);
         } else {
-            *word_of(w, output, i / 2) |= (uint32_t)(uint16_t)(int16_t)q[i] << (i % 2 * 16);
+            words[i / 2 * panel] |= (uint32_t)(uint16_t)(int16_t)q[i] << (i % 2 * 16);
         }
     }
     if (w->kind == WORD_INT8) {
