@@ -51,6 +51,21 @@ grep -q 'validation: .*accuracy' log || wrong "masked: no validation"
   --warmup 10 --batch-tokens 400 --max-tokens 32 --updates 80 2>log || { cat log; wrong "fine-tuning"; }
 "$attn" evaluate --model tuned --corpus test.tsv | awk '$1 == "accuracy" { exit !($2 > 0.97) }' || wrong "fine-tuned"
 
+# --- a convolution below the layers: in config.json, kept by --init and --resume
+conv=(--layers 1 --width 32 --heads 2 --feed-forward 64 --convolution 3)
+common=(--dropout 0.1 --rate 0.01 --warmup 10 --batch-tokens 400 --max-tokens 32 --threads 2)
+"$attn" train --task masked --corpus plain.txt --model hidden3 "${conv[@]}" "${common[@]}" --updates 20 2>log || { cat log; wrong "masked, convolution"; }
+"$attn" train --task classify --init hidden3 --corpus train.tsv --model m3 --word-dropout 0 "${common[@]}" --updates 80 2>log || wrong "fine-tuning, convolution"
+"$attn" train --task classify --init hidden3 --corpus train.tsv --model m3b --word-dropout 0 "${common[@]}" --updates 40 2>log || wrong "half"
+"$attn" train --task classify --init hidden3 --corpus train.tsv --model m3b --word-dropout 0 "${common[@]}" --updates 80 --resume 2>log || { cat log; wrong "the other half"; }
+cmp -s m3/model.safetensors m3b/model.safetensors || wrong "resuming changes bits with a convolution"
+grep -q '"convolution": 3' m3/config.json && "$attn" info --model m3 | grep -q 'convolution  *3 words' || wrong "m3 has no convolution"
+"$attn" evaluate --model m3 --corpus test.tsv | awk '$1 == "accuracy" { exit !($2 > 0.97) }' || wrong "convolution"
+expect 1 'convolution is 2' "$attn" train --task classify --corpus train.tsv --model x --convolution 2 "${small[@]}" --updates 1
+expect 2 'cannot be chosen with --init' "$attn" train --task classify --init hidden3 --corpus train.tsv --model x --convolution 5 --updates 1
+sed -i 's/"convolution": 3/"convolution": 5/' m3b/config.json
+expect 1 'm3b' "$attn" classify --model m3b
+
 # --- bad input
 printf '\n  \nask w1\n' | "$attn" classify --model m-cls >out 2>err || wrong "empty lines"
 [ "$(wc -l <out)" -eq 3 ] || wrong "empty lines: $(wc -l <out) lines for 3"
@@ -65,6 +80,12 @@ expect 1 'label "purple"' "$attn" train --task classify --corpus train.tsv --val
 [ ! -e x/model.safetensors ] || wrong "a model was left behind"
 printf 'red\ta\nred\tb\n' >one.tsv
 expect 1 'one label, "red"' "$attn" train --task classify --corpus one.tsv --model x "${small[@]}" --updates 1
+{ head -50 train.tsv; printf 'red\t\nblue\t  \n'; } >empty.tsv
+"$attn" train --task classify --corpus empty.tsv --model with-empty "${small[@]}" --updates 1 2>err || wrong "empty texts in training: $(cat err)"
+grep -q '2 .*empty' err || wrong "empty texts in training are not told of: $(cat err)"
+grep red test.tsv | head -20 >reds.tsv
+"$attn" train --task classify --corpus train.tsv --valid-corpus reds.tsv --model reds "${small[@]}" --updates 1 2>err || wrong "a label without an example"
+grep -q 'label "blue" has no example' err || wrong "a label without an example is not told of: $(cat err)"
 printf 'red a\n' >none.tsv
 expect 1 'none.tsv' "$attn" train --task classify --corpus none.tsv --model x "${small[@]}" --updates 1
 grep red test.tsv >red.tsv

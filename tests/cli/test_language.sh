@@ -87,6 +87,10 @@ expect 2 '--block is not an option of --task classify' "$attn" train --task clas
 expect 2 '--mask-share is not an option of --task translate' "$attn" train --corpus text.txt --model x --mask-share 0.2 --updates 1
 expect 2 '--max-tokens is not an option of --task language' "$attn" train --task language --corpus text.txt --model x --max-tokens 8 --updates 1
 [ ! -e x/model.safetensors ] || wrong "a model was left behind"
+printf 'abcdefghijklmnopqrstuvwxyz\n%.0s' $(seq 40) >letters.txt # a vocabulary that is none of m-gpt2's
+"$attn" train --task language --corpus letters.txt --model other "${small[@]}" --updates 1 2>log || { cat log; wrong "letters"; }
+cp -r m-gpt2 mixed && cp other/tokenizer.json mixed/
+expect 1 "pieces, the model's vocab_size is" "$attn" generate --model mixed --prompt a
 sed -i 's/"vocab_size": [0-9]*/"vocab_size": 4/' m-llama/config.json
 expect 1 'm-llama' "$attn" generate --model m-llama --prompt a
 printf 'a\n' | "$attn" translate --model m-gpt2 >out 2>err && wrong "a language model translates"
