@@ -136,7 +136,7 @@ static int check_task(const command_usage *usage, const attn_train_options *o, c
         const char *option;
         int tasks;
     } OWN[] = {{"architecture", TRANSLATE | LANGUAGE}, {"cell", TRANSLATE}, {"score", TRANSLATE}, {"hidden", TRANSLATE},
-               {"pooling", CLASSIFY}, {"word-dropout", CLASSIFY}, {"convolution", CLASSIFY | MASKED}, {"mask-share", MASKED},
+               {"pooling", CLASSIFY}, {"word-dropout", CLASSIFY}, {"r-drop", CLASSIFY}, {"convolution", CLASSIFY | MASKED}, {"mask-share", MASKED},
                {"family", LANGUAGE}, {"kv-heads", LANGUAGE}, {"block", LANGUAGE},
                {"max-tokens", ~LANGUAGE}, {"skip-invalid", ~LANGUAGE},
                {"images", IMAGE}, {"labels", IMAGE}, {"image-size", IMAGE}, {"patch-size", IMAGE}, {"colour", IMAGE},
@@ -319,6 +319,8 @@ int command_train(int argc, char **argv) {
         option_double("dropout", &o.dropout, 0, 0.99, "P", "after embeddings and sub-layers"),
         option_choice("pooling", &pooling, POOLINGS, "classify: what a text's label is read from, a learned attention over its "
                       "words, or the row of [CLS] (opens in transformers)"),
+        option_double("r-drop", &o.r_drop, 0, 1000, "X", "classify: each text is read twice with other dropout, and X / 4 of what "
+                                                         "the answers differ is added to the loss"),
         option_int("convolution", &o.convolution, 0, 31, "K", "classify, masked: before the layers, a convolution over K words, K "
                                                               "odd; 0: none"),
         option_double("word-dropout", &o.word_dropout, 0, 0.99, "P", "classify: chance that a word is hidden in training"),

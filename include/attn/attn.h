@@ -693,6 +693,7 @@ typedef struct attn_train_options {
     int vocabulary;            /* 8000 */
     attn_pooling pooling;      /* ATTN_POOLING_ATTENTION; of a classifier */
     int convolution;           /* 0 (none) or odd; classifying and guessing: words that a convolution before the layers sees */
+    double r_drop;             /* 0, at most 1000; classifying: two readings of a text ought to agree (Wu et al. 2021) */
     double word_dropout;       /* 0.1; classifying: the chance that a token is hidden in training */
     double mask_share;         /* 0.15; guessing: the share of tokens that are to be guessed */
     int join_continuation;     /* 0; 1: whitespace text in "wo@@ rd" form: joined on output */

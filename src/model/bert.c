@@ -212,21 +212,50 @@ static int is_special(const bert_config *c, int32_t id) {
     return id == c->cls_token_id || id == c->sep_token_id || id == c->pad_token_id;
 }
 
+/* Some words hidden, each reading's own. */
+static const int32_t *hide_words(tape *t, const bert *model, const int32_t *ids, int64_t tokens) {
+    if (!t->recording || model->noise.word_dropout <= 0 || model->config.unk_token_id == TOKEN_NONE) {
+        return ids;
+    }
+    uint64_t key = tape_draw(t);
+    int32_t *noisy = tape_memory(t, tokens, sizeof *noisy);
+    for (int64_t i = 0; noisy && i < tokens; i++) {
+        int drop = random_uniform(key, (uint64_t)i) < model->noise.word_dropout && !is_special(&model->config, ids[i]);
+        noisy[i] = drop ? model->config.unk_token_id : ids[i];
+    }
+    return noisy;
+}
+
+/* The batch's texts, and all of them once more. */
+static packing twice(tape *t, packing p, const int32_t **ids) {
+    int64_t n = p.sequences;
+    int32_t tokens = p.offsets[n], *offsets = tape_memory(t, 2 * n + 1, sizeof *offsets);
+    int32_t *both = tape_memory(t, 2 * (int64_t)tokens, sizeof *both);
+    if (!offsets || !both) {
+        return p;
+    }
+    memcpy(both, *ids, (size_t)tokens * sizeof *both);
+    memcpy(both + tokens, *ids, (size_t)tokens * sizeof *both);
+    for (int64_t s = 0; s <= 2 * n; s++) {
+        offsets[s] = s <= n ? p.offsets[s] : tokens + p.offsets[s - n];
+    }
+    *ids = both;
+    return (packing){offsets, 2 * n};
+}
+
 static attn_status classify_loss(tape *t, const bert *model, const batch *b, float smoothing, double divisor,
                                  loss_result *result) {
     packing p = {b->source_offsets, (int64_t)b->sequences};
     const int32_t *ids = b->source;
-    if (t->recording && model->noise.word_dropout > 0 && model->config.unk_token_id != TOKEN_NONE) {
-        uint64_t key = tape_draw(t);
-        int32_t *noisy = tape_memory(t, p.offsets[p.sequences], sizeof *noisy);
-        for (int64_t i = 0; noisy && i < p.offsets[p.sequences]; i++) {
-            int drop = random_uniform(key, (uint64_t)i) < model->noise.word_dropout && !is_special(&model->config, ids[i]);
-            noisy[i] = drop ? model->config.unk_token_id : ids[i];
-        }
-        ids = noisy;
-    }
+    int agree = t->recording && model->noise.r_drop > 0;
+    p = agree ? twice(t, p, &ids) : p;
+    ids = t->status ? NULL : hide_words(t, model, ids, p.offsets[p.sequences]);
     tensor *x = t->status ? NULL : bert_encode(t, model, ids, p);
     tensor *pooled = op_dropout(t, x ? bert_pool(t, model, x, p) : NULL, (float)model->config.hidden_dropout);
+    if (agree) {
+        tensor *logits = op_linear(t, pooled, model->classifier.weight, model->classifier.bias, ACTIVATION_NONE);
+        return op_agreement(t, logits, b->labels, smoothing, model->noise.r_drop, divisor, result);
+    }
     return op_cross_entropy(t, pooled, model->classifier.weight, model->classifier.bias, b->labels, smoothing, divisor,
                             result, NULL);
 }

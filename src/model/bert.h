@@ -19,6 +19,7 @@
 /* What a run does at random to the ids, while a tape records. */
 typedef struct bert_noise {
     float word_dropout; /* classifying: the chance that a token becomes [UNK] */
+    float r_drop;       /* classifying: the weight of what two readings of a text differ; 0: one reading */
     float mask_share;   /* guessing: the chance that a token is to be guessed */
 } bert_noise;
 

@@ -144,4 +144,11 @@ typedef struct loss_result {
 attn_status op_cross_entropy(tape *t, tensor *x, parameter table, parameter bias, const int32_t *labels,
                              float smoothing, double divisor, loss_result *result, float *token_likelihood);
 
+/* z [2 n, classes] (classes at most 65,536): rows i and n + i are the logits of two readings of text i,
+ * whose label is labels[i]. The mean of their cross-entropies and `weight` / 4 of what they differ, both ways
+ * (R-Drop, Wu et al. 2021, 3); likelihood: the mean of both, correct: of the first. While recording, z's
+ * gradient is set at once, for the loss divided by `divisor`. */
+attn_status op_agreement(tape *t, tensor *z, const int32_t *labels, float smoothing, float weight, double divisor,
+                         loss_result *result);
+
 #endif

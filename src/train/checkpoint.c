@@ -88,6 +88,7 @@ static void course_facts(const trainer *t, facts *f) {
     }
     if (o->task == ATTN_TASK_CLASSIFY) {
         fact(f, "course.word_dropout", "%.17g", o->word_dropout);
+        fact(f, "course.r_drop", "%.17g", o->r_drop);
     } else if (o->task == ATTN_TASK_MASKED) {
         fact(f, "course.mask_share", "%.17g", o->mask_share);
     } else if (o->task == ATTN_TASK_IMAGE) {

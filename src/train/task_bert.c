@@ -143,7 +143,8 @@ attn_status bert_task_open(const trainer *t, const bert_config *config, network_
     attn_status status = bert_new(config, purpose, &model);
     if (!status) {
         bert_set_tokens(model, t->tokenizer);
-        model->noise = (bert_noise){(float)t->options->word_dropout, (float)t->options->mask_share};
+        model->noise = (bert_noise){(float)t->options->word_dropout, (float)t->options->r_drop,
+                                    (float)t->options->mask_share};
         *made = network_of(&bert_kind, model);
     }
     return status;

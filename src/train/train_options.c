@@ -126,6 +126,7 @@ static attn_status check_ranges(const attn_train_options *o) {
                   {"valid-bleu-lines", o->valid_bleu_lines, 0, 1e9},
                   {"task", o->task, 0, ATTN_TASK_LAST},
                   {"pooling", o->pooling, 0, ATTN_POOLING_CLS},
+                  {"r-drop", o->r_drop, 0, 1000},
                   {"convolution", o->convolution, 0, 31},
                   {"word-dropout", o->word_dropout, 0, 0.99},
                   {"mask-share", o->mask_share, 0.01, 0.9},

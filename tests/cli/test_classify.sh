@@ -43,6 +43,14 @@ done
 "$attn" train --task classify --corpus train.tsv --model t2 "${small[@]}" --word-dropout 0.2 --updates 40 --resume 2>log || { cat log; wrong "resume"; }
 cmp -s t1/model.safetensors t2/model.safetensors || wrong "threads or resuming change bits"
 
+# --- two readings that ought to agree
+"$attn" train --task classify --corpus train.tsv --model r1 "${small[@]}" --dropout 0.2 --r-drop 2 --updates 120 --threads 1 2>log || { cat log; wrong "r-drop"; }
+"$attn" train --task classify --corpus train.tsv --model r2 "${small[@]}" --dropout 0.2 --r-drop 2 --updates 120 --threads 2 2>log || wrong "r-drop"
+cmp -s r1/model.safetensors r2/model.safetensors || wrong "r-drop: threads change bits"
+"$attn" evaluate --model r1 --corpus test.tsv | awk '$1 == "accuracy" { exit !($2 > 0.97) }' || wrong "r-drop"
+expect 1 'r_drop was "2"' "$attn" train --task classify --corpus train.tsv --model r1 "${small[@]}" --dropout 0.2 --r-drop 3 --updates 130 --resume
+expect 2 '--r-drop is not an option of --task masked' "$attn" train --task masked --corpus train.tsv --model x --r-drop 1 --updates 1
+
 # --- hidden words, and a classifier that begins with them
 cut -f2 train.tsv >plain.txt
 "$attn" train --task masked --corpus plain.txt --model hidden "${small[@]/--word-dropout/--dropout}" --updates 60 2>log || { cat log; wrong "masked"; }
