@@ -138,6 +138,7 @@ int command_evaluate(int argc, char **argv) {
         option_flag("skip-invalid", &o.skip_invalid, "leave out pairs that are not UTF-8 instead of failing"),
         option_int("beam", &o.translate.beam, 1, 64, "N", "hypotheses kept at each step"),
         option_double("length-penalty", &o.translate.length_penalty, -10, 10, "X", "as in attn translate"),
+        option_double("length-offset", &o.translate.length_offset, 0, 1000, "X", "as in attn translate"),
         option_without_default(option_int("max-length", &o.translate.max_length, 1, 1 << 20, "N",
                                           "longest translation in tokens")),
         option_int("batch-tokens", &o.translate.batch_tokens, 1, 1 << 24, "N",

@@ -84,6 +84,7 @@ int command_score(int argc, char **argv) {
         option_string("source", &s.source, "FILE", "source sentences, one a line (required)"),
         option_string("target", &s.target, "FILE", "their translations (required)"),
         option_double("length-penalty", &s.options.length_penalty, -10, 10, "X", "as in attn translate"),
+        option_double("length-offset", &s.options.length_offset, 0, 1000, "X", "as in attn translate"),
         option_flag("token-scores", &s.print.token_scores, "print the score of each token behind it"),
         option_choice("alignment", &s.print.alignment, ALIGNMENTS,
                       "print which source word (or token) each target one looked at most"),

@@ -77,6 +77,7 @@ int command_transcribe(int argc, char **argv) {
         option_flag("scores", &s.scores, "print the score (of a label its probability) and a tab before the text"),
         option_int("beam", &s.options.beam, 1, 64, "N", "hypotheses kept at each step"),
         option_double("length-penalty", &s.options.length_penalty, -10, 10, "X", "as in attn translate"),
+        option_double("length-offset", &s.options.length_offset, 0, 1000, "X", "as in attn translate"),
         option_without_default(option_int("max-length", &s.options.max_length, 1, 1 << 20, "N", "longest text in tokens")),
         option_without_default(option_int("threads", &s.threads, 0, 1024, "N", "threads (default: all processors)")),
         option_end()};

@@ -33,7 +33,7 @@ typedef struct translate_settings {
 static const char SYNOPSIS[] = "--model DIR [OPTION]... <IN >OUT";
 static const char SUMMARY[] = "Translates standard input: a line in, a line out; empty lines stay empty.";
 static const char NOTES[] =
-    "With --scores a line is SCORE<tab>TRANSLATION, where SCORE = log p / tokens^penalty.\n"
+    "With --scores a line is SCORE<tab>TRANSLATION, where SCORE = log p / tokens^penalty (see --length-offset).\n"
     "With --n-best N each input line gives up to N lines, best first:\n"
     "LINE<tab>RANK<tab>SCORE<tab>TRANSLATION, LINE and RANK counted from 1.\n"
     "With --token-scores the natural log-probability of each token, </s> last, follows\n"
@@ -253,6 +253,8 @@ int command_translate(int argc, char **argv) {
         option_int("beam", &o->beam, 1, 64, "N", "hypotheses kept at each step; 1 is greedy and fastest"),
         option_double("length-penalty", &o->length_penalty, -10, 10, "X",
                       "a hypothesis of L tokens scores log p / L^X: more favours longer ones"),
+        option_double("length-offset", &o->length_offset, 0, 1000, "X",
+                      "above 0: L^X becomes ((offset + L) / (offset + 1))^X; 5, with a penalty of 0.6, is Wu et al.'s (2016)"),
         option_without_default(option_int("max-length", &o->max_length, 1, 1 << 20, "N",
                                           "longest translation in tokens (default: what the model allows, at most twice "
                                           "the source and 32 more)")),

@@ -85,8 +85,9 @@ ATTN_PUBLIC attn_status attn_model_describe(const attn_model *model, FILE *out);
 typedef struct attn_translate_options {
     int beam;              /* 4; hypotheses kept, 1 .. 64; 1 is greedy */
     int n_best;            /* 1; translations returned a sentence, 1 .. beam */
-    double length_penalty; /* 1.0; a hypothesis of L tokens scores log p / L^penalty, as
-                            * transformers and CTranslate2 do */
+    double length_penalty; /* 1.0; a hypothesis of L tokens scores log p / ((offset + L) / (offset + 1))^penalty, */
+    double length_offset;  /* 0: log p / L^penalty, as transformers and CTranslate2 do; 5: as Wu et al. (2016),
+                            * whose penalty is 0.6 to 0.7; 0 .. 1000 */
     int max_length;        /* longest translation in tokens, </s> counted; 0: the least of what
                             * the model's generation_config.json and positions allow, and
                             * 2 * source tokens + 32 */

@@ -25,7 +25,8 @@ attn_status beam_open(beam *b, const search_options *options, const sentence_req
                       int32_t source_count, int32_t max_length, int32_t eos) {
     size_t size = (size_t)options->beam, cells;
     *b = (beam){.size = options->beam, .max_length = max_length, .min_length = options->min_length,
-                .length_penalty = options->length_penalty, .eos = eos,
+                .length_penalty = options->length_penalty,
+                .length_offset = options->length_offset, .eos = eos,
                 .steering = options->steering, .request = request, .source_count = source_count};
     if (!size_multiply(size, (size_t)max_length, &cells)) {
         return fail(ATTN_ERROR_MEMORY, "%d hypotheses of %d tokens are too many", options->beam, max_length);
@@ -88,7 +89,7 @@ void hypothesis_list_release(hypothesis_list *list) {
 }
 
 static double score_of(const beam *b, double log_probability, int32_t tokens) {
-    return log_probability / pow((double)tokens, b->length_penalty);
+    return log_probability / pow((b->length_offset + (double)tokens) / (b->length_offset + 1), b->length_penalty);
 }
 
 /* Row c.row and then </s>. */

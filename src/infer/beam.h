@@ -32,7 +32,7 @@ typedef struct beam {
     int32_t length;         /* tokens of each living one */
     int32_t max_length;     /* </s> counted */
     int32_t min_length;     /* </s> counted; max_length comes first */
-    double length_penalty;
+    double length_penalty, length_offset;
     int32_t eos;
     int done;
     double *log_probability; /* [size] of the living */

@@ -1,6 +1,6 @@
 /* The coverage penalty (Wu et al. 2016, section 7): a translation that never looked at part of
  * its source scores less,
- *     score = log p / L^length_penalty + beta * sum_i log(min(sum_j p_ij, 1)),
+ *     score = log p / length penalty + beta * sum_i log(min(sum_j p_ij, 1)),
  * p_ij: the cross-attention of step j (that of </s> too) to source token i, </s> left out, in
  * the decoder's last layer, the mean of its heads. */
 #ifndef ATTN_INFER_COVERAGE_H

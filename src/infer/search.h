@@ -4,7 +4,7 @@
  * Of the hypotheses that are alive (at first one, the start token) every step looks at
  * the 2 * beam likeliest continuations. Those among the first `beam` that end with </s>
  * are finished, with the score
- *     score = log p / L^length_penalty,     L tokens, </s> counted,
+ *     score = log p / ((length_offset + L) / (length_offset + 1))^length_penalty,     L tokens, </s> counted,
  * and the `beam` best finished ones are kept; the likeliest `beam` others live on. A
  * sentence is done when `beam` hypotheses are finished and the likeliest living one,
  * scored at its present length, is no better than the worst of them. That is what
@@ -27,7 +27,7 @@ enum { MOST_MODELS = 8 };
 
 typedef struct search_options {
     int beam;              /* 1 .. 64 */
-    double length_penalty;
+    double length_penalty, length_offset;
     int max_length;        /* tokens of a translation, </s> counted; 0: the least of the model's
                               max_length - 1 (its start token not counted), its positions, and
                               2 * source tokens + 32. A request's prefix and </s> find room */

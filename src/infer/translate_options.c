@@ -28,6 +28,7 @@ static attn_status check_ranges(const attn_translate_options *o) {
     attn_status status = check_whole("beam", o->beam, 1, MOST_HYPOTHESES);
     status = status ? status : check_whole("n_best", o->n_best, 1, most_results);
     status = status ? status : check_number("length_penalty", o->length_penalty, -10, 10);
+    status = status ? status : check_number("length_offset", o->length_offset, 0, 1000);
     status = status ? status : check_whole("max_length", o->max_length, 0, INT32_MAX);
     status = status ? status
                     : check_whole("min_length", o->min_length, 0, o->max_length > 0 ? o->max_length : INT32_MAX);
@@ -57,7 +58,7 @@ attn_status prepare_search(const attn_translate_options *o, prepared_search *out
         .sampling = {.on = o->sample != 0, .temperature = o->temperature, .top_k = o->top_k, .top_p = o->top_p,
                      .seed = o->seed}};
     int steered = o->coverage_penalty > 0 || o->repetition_penalty != 1 || o->no_repeat_ngram > 0 || o->sample;
-    out->options = (search_options){.beam = o->sample ? o->n_best : o->beam, .length_penalty = o->length_penalty,
+    out->options = (search_options){.beam = o->sample ? o->n_best : o->beam, .length_penalty = o->length_penalty, .length_offset = o->length_offset,
                                     .max_length = o->max_length, .min_length = o->min_length, .batch_tokens = o->batch_tokens,
                                     .steering = steered ? &out->steering : NULL};
     return ATTN_OK;

@@ -46,6 +46,13 @@ cut -f2 scored >greedy
 cut -f1 scored | cmp -s - again || wrong "log p of score and translate differ"
 awk -F'\t' '{ n = split($3, p, " "); s = 0; for (i = 1; i <= n; i++) s += p[i]; if (s / n - $1 > 1e-5 || $1 - s / n > 1e-5) exit 1 }' \
   <("$attn" translate --model m --scores --token-scores <some.txt) || wrong "the scores of tokens do not add up"
+"$attn" translate --model m --scores --token-scores --length-penalty 0.6 --length-offset 5 <some.txt >scored
+awk -F'\t' '{ n = split($3, p, " "); s = 0; for (i = 1; i <= n; i++) s += p[i]; d = s / ((5 + n) / 6) ^ 0.6 - $1; if (d > 1e-5 || -d > 1e-5) exit 1 }' \
+  scored || wrong "--length-offset 5 is not the length penalty of Wu et al."
+cut -f2 scored >found
+"$attn" score --model m --source some.txt --target found --length-penalty 0.6 --length-offset 5 | cmp -s - <(cut -f1 scored) ||
+  wrong "score and translate differ with --length-offset"
+expect 2 '--length-offset is "-1"' "$attn" translate --model m --length-offset -1
 printf 'w1\n\nw2\n' >three.txt
 printf 't1\nt1\n\n' >other.txt
 [ "$("$attn" score --model m --source three.txt --target other.txt | tail -2 | tr '\n' ' ')" = "0.000000 0.000000 " ] ||
