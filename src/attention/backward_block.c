@@ -55,31 +55,41 @@ static float saved_log_sum_exp(const work_plan *plan, const work_task *task, con
                                 task->sequence.q_first + r / plan->group];
 }
 
+/* delta = <d_o, o> of rows from .. from + rows - 1. */
+static void find_deltas(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t from,
+                        int rows, backward_scratch *s) {
+    const problem_t *p = plan->problem;
+    const void *o[BACKWARD_ROWS], *d_o[BACKWARD_ROWS];
+    for (int n = 0; n < rows; n++) {
+        const int64_t r = from + n, i = r / plan->group, head = row_head(plan, task, r);
+        o[n] = query_row(p, &task->sequence, a->o, p->o, i, head);
+        d_o[n] = query_row(p, &task->sequence, a->d_o, p->d_o, i, head);
+    }
+    load_rows(plan, o, rows, (int)p->d_v, s->scores, plan->ldv, ROW_PLAIN, NULL);
+    load_rows(plan, d_o, rows, (int)p->d_v, s->d_o, plan->ldv, ROW_PLAIN, NULL);
+    for (int n = 0; n < rows; n++) {
+        s->delta[from + n] = plan->tile->dot(s->scores + n * plan->ldv, s->d_o + n * plan->ldv, (int)p->d_v);
+    }
+}
+
 /* delta and the log-sum-exp, in the unit of the kernels, of all rows. Rows that see
  * nothing get +inf, so that their weights are 0. Returns 1 if a log-sum-exp is so large
  * that its last bit, an error of every weight of the row, is worth correct_rows(). */
 static int row_statistics(const work_plan *plan, const work_task *task, const attention_arrays *a,
                           backward_scratch *s) {
-    const problem_t *p = plan->problem;
-    const int direct = p->dtype == ATTN_F32 && p->d_v % 16 == 0; /* rows need no padding */
     int large = 0;
-    for (int64_t r = 0; r < task->count; r++) {
-        const int64_t i = r / plan->group, head = row_head(plan, task, r);
-        const void *o = query_row(p, &task->sequence, a->o, p->o, i, head);
-        const void *d_o = query_row(p, &task->sequence, a->d_o, p->d_o, i, head);
-        if (!direct) {
-            load_rows(plan, &o, 1, (int)p->d_v, s->scores, plan->ldv, ROW_PLAIN, NULL);
-            load_rows(plan, &d_o, 1, (int)p->d_v, s->products, plan->ldv, ROW_PLAIN, NULL);
-            o = s->scores;
-            d_o = s->products;
+    for (int64_t from = 0; from < task->count; from += BACKWARD_ROWS) {
+        const int64_t left = task->count - from;
+        const int rows = (int)(left < BACKWARD_ROWS ? left : BACKWARD_ROWS);
+        find_deltas(plan, task, a, from, rows, s);
+        for (int64_t r = from; r < from + rows; r++) {
+            const float l = saved_log_sum_exp(plan, task, a, r);
+            large |= fabsf(l) > 16.0f && l > -INFINITY;
+            const double exponent = plan->rule.modified ? (double)l : (double)l * 1.4426950408889634;
+            s->log_sum_exp[r] = l == -INFINITY ? INFINITY : (float)exponent;
+            /* what rounding the exponent takes away */
+            s->factor[r] = isfinite(l) ? 1.0f + 0.693147181f * (float)((double)s->log_sum_exp[r] - exponent) : 1.0f;
         }
-        float l = saved_log_sum_exp(plan, task, a, r);
-        s->delta[r] = plan->tile->dot(o, d_o, (int)p->d_v);
-        large |= fabsf(l) > 16.0f && l > -INFINITY;
-        const double exponent = plan->rule.modified ? (double)l : (double)l * 1.4426950408889634;
-        s->log_sum_exp[r] = l == -INFINITY ? INFINITY : (float)exponent;
-        /* what rounding the exponent takes away */
-        s->factor[r] = isfinite(l) ? 1.0f + 0.693147181f * (float)((double)s->log_sum_exp[r] - exponent) : 1.0f;
     }
     return large;
 }

@@ -178,6 +178,7 @@ static int load_pairs(const void *const *source, int count, int width, uint16_t 
     __mmask32 bad = 0;
     for (int r = 0; r < count; r++) {
         const uint16_t *from = source[r];
+        ask_row(source, r, count, width * (int64_t)sizeof *from);
         for (int c = 0; c < width; c += 32) {
             const int lanes = smaller(32, width - c);
             const __mmask32 some = lanes == 32 ? ~(__mmask32)0 : ((__mmask32)1 << lanes) - 1;
