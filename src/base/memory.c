@@ -119,6 +119,10 @@ static attn_status arena_add_block(arena *a, size_t bytes) {
     return ATTN_OK;
 }
 
+attn_status arena_reserve(arena *a, size_t bytes) {
+    return a->count || bytes < FIRST_BLOCK ? ATTN_OK : arena_add_block(a, bytes);
+}
+
 void *arena_allocate(arena *a, size_t count, size_t size) {
     size_t bytes;
     if (!size_multiply(count, size, &bytes) || bytes > SIZE_MAX / 2) {

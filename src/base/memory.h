@@ -38,6 +38,9 @@ typedef struct arena arena;
 /* A new empty arena; it takes memory from the system in blocks as it is used. */
 arena *arena_new(void);
 
+/* Before anything is allocated: room for so many bytes in one block, on large pages where it is large. */
+attn_status arena_reserve(arena *a, size_t bytes);
+
 /* count * size bytes, 64-byte aligned, not zeroed; valid until arena_reset or
  * arena_free. NULL, with the sentence set, on overflow or when memory is short. */
 void *arena_allocate(arena *a, size_t count, size_t size);

@@ -10,12 +10,20 @@ typedef struct packed_parameter {
 } packed_parameter;
 
 struct packed_parameters {
+    arena *room; /* the packed arrays: in one block, so that a model of many small matrices has large pages too */
     packed_parameter *list;
     size_t count, capacity;
 };
 
 packed_parameters *packed_parameters_new(void) {
-    return memory_allocate(1, sizeof(packed_parameters));
+    packed_parameters *set = memory_allocate(1, sizeof *set);
+    arena *room = set ? arena_new() : NULL;
+    if (!room) {
+        memory_free(set);
+        return NULL;
+    }
+    set->room = room;
+    return set;
 }
 
 void packed_parameters_free(packed_parameters *set) {
@@ -23,6 +31,7 @@ void packed_parameters_free(packed_parameters *set) {
         for (size_t i = 0; i < set->count; i++) {
             packed_weight_free(set->list[i].packed);
         }
+        arena_free(set->room);
         memory_free(set->list);
         memory_free(set);
     }
@@ -68,8 +77,10 @@ attn_status packed_parameters_add(packed_parameters *set, product_type type, con
     }
     attn_status status = memory_grow(&set->list, &set->capacity, set->count + 1, sizeof *set->list);
     packed_weight *made = NULL;
+    const size_t bytes = type == PRODUCT_F32 ? 4 : type == PRODUCT_BF16 ? 2 : 1;
+    status = status ? status : arena_reserve(set->room, (size_t)values->size * bytes / 16 * 17);
     status = status ? status : product_pack(parameter_values(values, weight), weight.rows, weight.columns, type,
-                                            name_of(values, weight), &made);
+                                            name_of(values, weight), set->room, &made);
     if (status) {
         return status;
     }

@@ -22,6 +22,7 @@ struct packed_weight {
     uint32_t *weights;
     float *scales;         /* int8 alone */
     int32_t *compensation; /* WORD_INT8 alone */
+    int in_room;           /* the arrays are an arena's */
 };
 
 static const product_kernels *kernels_select(void) {
@@ -85,36 +86,46 @@ static attn_status pack_int8(packed_weight *w, const float *row, int64_t output,
     }
     const int panel = w->kernels->panel;
     uint32_t *words = first_word(w, output);
-    int32_t sum = 0;
-    for (int64_t i = 0; i < w->depth; i++) {
-        sum += q[i];
-        if (w->kind == WORD_INT8) {
-            words[i / 4 * panel] |= (uint32_t)(unsigned char)q[i] << (i % 4 * 8);
-        } else {
-            words[i / 2 * panel] |= (uint32_t)(uint16_t)(int16_t)q[i] << (i % 2 * 16);
+    if (w->kind == WORD_INT16) {
+        for (int64_t i = 0; i < w->words; i++, q += 2) {
+            words[i * panel] = (uint32_t)(uint16_t)q[0] | (uint32_t)(uint16_t)q[1] << 16;
         }
+        return ATTN_OK;
     }
-    if (w->kind == WORD_INT8) {
-        w->compensation[output] = -128 * sum;
+    int32_t sum = 0;
+    for (int64_t i = 0; i < w->words; i++, q += 4) {
+        words[i * panel] = (uint32_t)(uint8_t)q[0] | (uint32_t)(uint8_t)q[1] << 8 | (uint32_t)(uint8_t)q[2] << 16 |
+                           (uint32_t)(uint8_t)q[3] << 24;
+        sum += q[0] + q[1] + q[2] + q[3];
     }
+    w->compensation[output] = -128 * sum;
     return ATTN_OK;
 }
 
-static attn_status take_memory(packed_weight *w) {
+static void *take(arena *room, size_t count, size_t size) {
+    void *memory = room ? arena_allocate(room, count, size) : memory_allocate_raw(count, size);
+    if (memory) {
+        memset(memory, 0, count * size);
+    }
+    return memory;
+}
+
+static attn_status take_memory(packed_weight *w, arena *room) {
     size_t columns = (size_t)(w->panels * w->kernels->panel), words;
     int integer = w->kind == WORD_INT8 || w->kind == WORD_INT16;
     if (!size_multiply(columns, (size_t)w->words, &words)) {
         return fail(ATTN_ERROR_MEMORY, "a weight matrix of %lld by %lld is too large", (long long)w->outputs,
                     (long long)w->depth);
     }
-    w->weights = memory_allocate(words, sizeof *w->weights);
-    w->scales = integer ? memory_allocate(columns, sizeof *w->scales) : NULL;
-    w->compensation = w->kind == WORD_INT8 ? memory_allocate(columns, sizeof *w->compensation) : NULL;
+    w->in_room = room != NULL;
+    w->weights = take(room, words, sizeof *w->weights);
+    w->scales = integer ? take(room, columns, sizeof *w->scales) : NULL;
+    w->compensation = w->kind == WORD_INT8 ? take(room, columns, sizeof *w->compensation) : NULL;
     return w->weights && (!integer || w->scales) && (w->kind != WORD_INT8 || w->compensation) ? ATTN_OK
                                                                                               : ATTN_ERROR_MEMORY;
 }
 
-attn_status product_pack(const float *weight, int64_t outputs, int64_t depth, product_type type, const char *name,
+attn_status product_pack(const float *weight, int64_t outputs, int64_t depth, product_type type, const char *name, arena *room,
                          packed_weight **packed) {
     *packed = NULL;
     if (type == PRODUCT_INT8 && depth > MOST_INT8_DEPTH) {
@@ -122,14 +133,14 @@ attn_status product_pack(const float *weight, int64_t outputs, int64_t depth, pr
                     (long long)depth, MOST_INT8_DEPTH);
     }
     packed_weight *w = memory_allocate(1, sizeof *w);
-    signed char *q = memory_allocate((size_t)depth, 1);
+    signed char *q = memory_allocate((size_t)depth + 3, 1); /* whole words, zeros at the end */
     attn_status status = w && q ? ATTN_OK : ATTN_ERROR_MEMORY;
     if (!status) {
         *w = (packed_weight){.kernels = kernels_select(), .outputs = outputs, .depth = depth};
         w->kind = w->kernels->kinds[type];
         w->panels = (outputs + w->kernels->panel - 1) / w->kernels->panel;
         w->words = (depth + word_values(w->kind) - 1) / word_values(w->kind);
-        status = take_memory(w);
+        status = take_memory(w, room);
     }
     for (int64_t o = 0; o < outputs && !status; o++) {
         if (type == PRODUCT_INT8) {
@@ -148,12 +159,12 @@ attn_status product_pack(const float *weight, int64_t outputs, int64_t depth, pr
 }
 
 void packed_weight_free(packed_weight *packed) {
-    if (packed) {
+    if (packed && !packed->in_room) {
         memory_free(packed->weights);
         memory_free(packed->scales);
         memory_free(packed->compensation);
-        memory_free(packed);
     }
+    memory_free(packed);
 }
 
 int64_t packed_weight_outputs(const packed_weight *w) {

@@ -12,6 +12,7 @@
 #define ATTN_TENSOR_PRODUCT_H
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "tensor/element.h"
 
 typedef enum product_type { PRODUCT_F32 = 0, PRODUCT_BF16 = 1, PRODUCT_INT8 = 2 } product_type;
@@ -20,8 +21,9 @@ typedef struct packed_weight packed_weight;
 
 /* Packs weight [outputs, depth]. As int8 an output channel that is not finite, or so small that
  * its scale is no number above 0, is refused with `name`, and so is a depth above 65,536; a
- * channel of zeros stays zeros. */
-attn_status product_pack(const float *weight, int64_t outputs, int64_t depth, product_type type, const char *name,
+ * channel of zeros stays zeros. Its arrays lie in `room`, which has to live as long, or with NULL in memory of
+ * their own. */
+attn_status product_pack(const float *weight, int64_t outputs, int64_t depth, product_type type, const char *name, arena *room,
                          packed_weight **packed);
 void packed_weight_free(packed_weight *packed); /* NULL is allowed */
 

@@ -40,7 +40,7 @@ static void release(problem *p) {
 
 static packed_weight *pack(const problem *p, product_type type) {
     packed_weight *w;
-    if (product_pack(p->w, p->outputs, p->depth, type, "w", &w)) {
+    if (product_pack(p->w, p->outputs, p->depth, type, "w", NULL, &w)) {
         fail_msg("%s", attn_last_error());
     }
     return w;
@@ -159,7 +159,7 @@ static void weights_that_int8_cannot_hold_are_refused(void **state) {
         float w[12] = {1, 2, 3, 4, 0, 0, 0, 0, 1, 2, 3, 4};
         packed_weight *packed;
         w[5] = cases[i].value;
-        attn_status status = product_pack(w, 3, 4, PRODUCT_INT8, "the.name", &packed);
+        attn_status status = product_pack(w, 3, 4, PRODUCT_INT8, "the.name", NULL, &packed);
         assert_int_equal(status, cases[i].taken ? ATTN_OK : ATTN_ERROR_NUMERIC);
         if (status) {
             assert_non_null(strstr(attn_last_error(), "\"the.name\": the scale of row 1"));
