@@ -120,26 +120,10 @@ static float dot(const float *a, const float *b, int width) {
 
 /* --- transposing ------------------------------------------------------------------- */
 
-/* Four values of each of VECTOR rows become four vectors. Lane group g of input j holds
- * row 4 g + j, so a 4 x 4 transpose within the lane groups finishes the work. */
-INLINE void transpose_four(const float *const *row, int c, float *out, int64_t ld) {
-    float group[4][VECTOR];
-    vec in[4], low[2], high[2];
-    for (int j = 0; j < 4; j++) {
-#if VECTOR == 16
-        __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(row[j] + c));
-        v = _mm512_mask_broadcast_f32x4(v, 0x00f0, _mm_loadu_ps(row[4 + j] + c));
-        v = _mm512_mask_broadcast_f32x4(v, 0x0f00, _mm_loadu_ps(row[8 + j] + c));
-        v = _mm512_mask_broadcast_f32x4(v, 0xf000, _mm_loadu_ps(row[12 + j] + c));
-        in[j] = (vec)v;
-        (void)group;
-#else
-        for (int g = 0; g < VECTOR / 4; g++) {
-            memcpy(group[j] + 4 * g, row[4 * g + j] + c, 16);
-        }
-        in[j] = vec_load(group[j]);
-#endif
-    }
+/* Four vectors of a 4 x 4 transpose within lane groups: in, where lane group g of input j holds row
+ * 4 g + j, becomes the columns of VECTOR rows. */
+INLINE void transpose_groups(const vec *in, float *out, int64_t ld) {
+    vec low[2], high[2];
 #if VECTOR == 16
 #define PAIRS(a, b, x, y)                                                                        \
     __builtin_shufflevector(a, b, x, 16 + x, y, 16 + y, 4 + x, 20 + x, 4 + y, 20 + y, 8 + x,      \
@@ -164,6 +148,48 @@ INLINE void transpose_four(const float *const *row, int c, float *out, int64_t l
     vec_store(out + ld, HALVES(low[0], low[1], 2));
     vec_store(out + 2 * ld, HALVES(high[0], high[1], 0));
     vec_store(out + 3 * ld, HALVES(high[0], high[1], 2));
+}
+
+/* Four values from each of VECTOR / 4 rows. */
+INLINE vec load_group(const float *const *row, int c) {
+#if VECTOR == 16
+    __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(row[0] + c));
+    v = _mm512_mask_broadcast_f32x4(v, 0x00f0, _mm_loadu_ps(row[1] + c));
+    v = _mm512_mask_broadcast_f32x4(v, 0x0f00, _mm_loadu_ps(row[2] + c));
+    return (vec)_mm512_mask_broadcast_f32x4(v, 0xf000, _mm_loadu_ps(row[3] + c));
+#else
+    float group[VECTOR];
+    for (int g = 0; g < VECTOR / 4; g++) {
+        memcpy(group + 4 * g, row[g] + c, 16);
+    }
+    return vec_load(group);
+#endif
+}
+
+/* Four values of each of VECTOR rows become four vectors. */
+INLINE void transpose_four(const float *const *row, int c, float *out, int64_t ld) {
+    vec in[4];
+    for (int j = 0; j < 4; j++) {
+        const float *group[VECTOR / 4];
+        for (int g = 0; g < VECTOR / 4; g++) {
+            group[g] = row[4 * g + j];
+        }
+        in[j] = load_group(group, c);
+    }
+    transpose_groups(in, out, ld);
+}
+
+/* The same of rows `stride` floats apart: fewer addresses than registers. */
+INLINE void transpose_four_strided(const float *first, int64_t stride, float *out, int64_t ld) {
+    vec in[4];
+    for (int j = 0; j < 4; j++) {
+        const float *group[VECTOR / 4];
+        for (int g = 0; g < VECTOR / 4; g++) {
+            group[g] = first + 4 * g * stride + j * stride;
+        }
+        in[j] = load_group(group, 0);
+    }
+    transpose_groups(in, out, ld);
 }
 
 static void transpose(const float *const *source, int count, int width, float *panels) {

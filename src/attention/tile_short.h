@@ -91,13 +91,22 @@ static void short_store(attn_dtype dtype, const float *rows, int64_t ld, int cou
 static void short_transpose(short_rows rows, int count, int width, float *columns, int64_t ldc,
                             short_ahead *ahead) {
     static const float zeros[256 + 16];
-    for (int column = 0; column < count; column += VECTOR) {
+    const int64_t stride = rows.stride / (int64_t)sizeof(float);
+    int column = 0;
+    for (; column + VECTOR <= count; column += VECTOR) {
+        const float *first = (const float *)(const void *)(rows.first + column * rows.stride);
+        for (int c = 0; c < width; c += 4) { /* up to 3 columns of padding are written too */
+            transpose_four_strided(first + c, stride, columns + c * ldc + column, ldc);
+            ask_ahead(ahead);
+        }
+    }
+    if (column < count) {
         const float *row[VECTOR];
         for (int i = 0; i < VECTOR; i++) {
             row[i] = column + i < count ? (const float *)(const void *)(rows.first + (column + i) * rows.stride)
                                         : zeros;
         }
-        for (int c = 0; c < width; c += 4) { /* up to 3 columns of padding are written too */
+        for (int c = 0; c < width; c += 4) {
             transpose_four(row, c, columns + c * ldc + column, ldc);
             ask_ahead(ahead);
         }
