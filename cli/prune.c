@@ -11,10 +11,12 @@ static const command_usage USAGE = {
     "--heads: the importance of a head is the mean over the given pairs of |dL/dxi|, where L is\n"
     "-log p(target | source) and xi = 1 a factor on the head's output; then each layer's are divided\n"
     "by their l2 norm. The least important of all go, but every attention keeps one head. Without\n"
-    "--output the table alone is printed. Some hundred pairs are enough; training pairs serve.\n"
+    "--output the table alone is printed. Some hundred pairs will do.\n"
     "--sparsity: one threshold for all matrices of the layers; embeddings, vectors and the file's size\n"
     "stay.\n"
-    "What is lost can be won back by training on: attn train --init OUTPUT."};
+    "What is lost with heads is mostly won back by training on, attn train --init OUTPUT; weights that\n"
+    "are 0 do not stay so in training. A folder with fewer heads is for attn alone: transformers and\n"
+    "CTranslate2 have no place for layers of different numbers of heads."};
 
 static const char *const NAMES[] = {"encoder_self", "decoder_self", "cross"};
 
@@ -154,13 +156,13 @@ int command_prune(int argc, char **argv) {
         option_string("source", &p.source, "FILE", "--heads: source sentences, one a line"),
         option_string("target", &p.target, "FILE", "their translations"),
         option_string("corpus", &p.corpus, "FILE", "both in one: source, a tab, target"),
-        option_heading("Quality, before and after:"),
+        option_heading("Quality, before and after"),
         option_string("test-source", &q.source, "FILE", "source sentences, one a line"),
         option_string("test-target", &q.target, "FILE", "their reference translations"),
         option_string("test-corpus", &q.corpus, "FILE", "both in one: source, a tab, target"),
         option_choice("bleu", &q.bleu, TOKENIZERS, "how BLEU cuts words; none for text already split"),
         option_int("beam", &q.options.translate.beam, 1, 64, "N", "hypotheses kept at each step"),
-        option_heading("Other:"),
+        option_heading("Other"),
         option_flag("json", &p.json, "print a JSON object"),
         option_without_default(option_int("threads", &threads, 0, 1024, "N", "threads (default: all processors)")),
         option_end()};

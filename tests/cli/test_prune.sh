@@ -68,7 +68,7 @@ cut -f1 again | cmp -s - <(cut -f1 scored) || wrong "score differs from translat
 "$attn" info p >info || wrong "info"
 grep -q 'kept, cross' info || wrong "info: $(cat info)"
 echo 'w1 w2 w3' >one
-"$attn" explain --model p --html e.html <one >/dev/null || wrong "explain"
+"$attn" explain --model p --html e.html <one >/dev/null 2>err || wrong "explain"
 "$attn" explain --model p --png e.png <one >/dev/null || wrong "explain --png"
 "$attn" quantize --model p --output pq || wrong "quantize"
 "$attn" translate --model pq <s200.txt >out || wrong "int8"
@@ -117,6 +117,17 @@ expect 2 'nothing to measure' "$attn" prune --model m --heads 1 --corpus pairs.t
   --hidden 16 --updates 2 2>log || wrong "a recurrent model: $(tail -1 log)"
 expect 1 'a translator, marian, was expected' "$attn" prune --model r --output no --heads 1 --corpus pairs.tsv
 "$attn" prune --model r --output rz --sparsity 0.5 >/dev/null || wrong "--sparsity of a recurrent model"
+
+# --- one head everywhere, and models of other kinds
+"$attn" translate --model least --alignment words <one >out || wrong "alignments of one head"
+expect 1 'head 1 was asked for, the layer has 0 to 0' "$attn" score --model least --source one --target one --alignment words --head 1
+expect 1 'head 1 was asked for' "$attn" explain --model least --head 1 'w1 w2'
+"$attn" explain --model p --attribution --json 'w1 w2 w3' >/dev/null || wrong "attributing"
+"$attn" train --task language --corpus t.txt --model l --layers 1 --width 16 --heads 2 --vocabulary 60 --block 16 \
+  --updates 2 2>log || wrong "a language model: $(tail -1 log)"
+"$attn" prune --model l --output lz --sparsity 0.5 >out || wrong "--sparsity of a language model"
+"$attn" evaluate --model lz --corpus t200.txt >/dev/null || wrong "evaluating a sparse language model"
+expect 1 'a translator, marian, was expected' "$attn" prune --model l --output no --heads 1 --corpus pairs.tsv
 
 # --- files that do not fit each other
 cp -r p broken
