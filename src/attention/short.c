@@ -75,11 +75,11 @@ static int64_t add_rows(const work_plan *plan, const work_task *task, const void
     return (to - from) * ((bytes + 63) / 64);
 }
 
-/* What the third cache keeps comes fast enough on its own. */
+/* What is small stays in the caches and comes fast enough on its own. */
 static int worth_asking(const work_plan *plan, int backward) {
     const problem_t *p = plan->problem;
     const int64_t row = p->heads * (p->d + p->d_v) * dtype_size(p->dtype) * (backward ? 2 : 1);
-    return (plan->size.q_tokens + plan->size.k_tokens) * row > (int64_t)12 << 20;
+    return (plan->size.q_tokens + plan->size.k_tokens) * row > (int64_t)4 << 20;
 }
 
 /* The next sequence's rows of all heads, a share for each head of this one. */

@@ -96,6 +96,52 @@ expect 0 '' "$attn" additive q.npy k.npy v.npy --wq wq.npy --wk wq.npy --v score
   --dtype bf16 --out o.npy
 near o.npy 1 2
 
+# every option that changes scores, the same q, k and v; scaled products are 0.7071068 and 0
+npy sinks.npy '1' "$zero"
+npy slopes.npy '1' "$one"
+npy keys_bias.npy '2' "$zero$one"
+npy mask.npy '2, 2' '\001\000\000\001' '|b1'
+npy offsets.npy '3' '\000\000\000\000\001\000\000\000\002\000\000\000' '<i4'
+check() { # check OUTPUT OUTPUT OPTION...
+  local first=$1 second=$2
+  shift 2
+  for kernel in auto reference portable; do
+    expect 0 '' "$attn" attention q.npy k.npy v.npy --out o.npy --kernel $kernel "$@"
+    near o.npy "$first" "$second"
+  done
+}
+check 1.1192029 1.8807971 --scale 2
+check 1.5 1.5 --scale 0 --dtype bf16
+check 1.8807971 1.1192029 --scale -2 # weights change places
+check 1.2689414 1.7310586 --score cosine --scale 1
+check 1 2 --window 0,0
+check 1 2 --mask mask.npy
+check 1.5727043 1.8464606 --bias keys_bias.npy
+check 1.1535394 1.8464606 --alibi slopes.npy
+check 1.3523194 1.6476806 --softcap 1
+check 1 1.2552348 --sinks sinks.npy
+check 1 2 --q-offsets offsets.npy --k-offsets offsets.npy --threads 2
+expect 0 '' "$attn" attention q.npy k.npy v.npy --bias keys_bias.npy --sinks sinks.npy --grad-out do.npy \
+  --dbias db.npy --dsinks ds.npy
+near db.npy -0.1055348 0.3315928
+near ds.npy -0.2260580
+# NumPy's own float64, and four axes
+one64='\000\000\000\000\000\000\360\077' zero64='\000\000\000\000\000\000\000\000'
+npy q64.npy '1, 2, 1, 2' "$one64$zero64$zero64$one64" '<f8'
+npy v4.npy '1, 2, 1, 1' "$one$two"
+expect 0 '' "$attn" attention q64.npy q64.npy v4.npy --out o.npy
+near o.npy 1.3302362 1.6697638
+# half of the weights are dropped and the rest doubled; which, the seed says
+for seed in 1 2 3 4 5 6 7 8; do
+  expect 0 '' "$attn" attention q.npy k.npy v.npy --dropout 0.5 --seed $seed --weights w$seed.npy --kernel portable
+  expect 0 '' "$attn" attention q.npy k.npy v.npy --dropout 0.5 --seed $seed --weights again.npy --kernel reference
+  paste <(values w$seed.npy) <(values again.npy) | awk '{ d = $1 - $2; if (d < -1e-5 || d > 1e-5) exit 1 }' ||
+    wrong "kernels drop different weights with seed $seed"
+  values w$seed.npy | awk '
+    { if ($1 != 0 && ($1 < 1.33 || $1 > 1.34) && ($1 < 0.66 || $1 > 0.67)) exit 1 }' || wrong "weights of seed $seed"
+done
+[ "$(md5sum w?.npy | cut -d' ' -f1 | sort -u | wc -l)" -gt 2 ] || wrong "the seed does not matter"
+
 # --- bad input
 expect 1 'not a .npy file' "$attn" attention "$attn" k.npy v.npy
 expect 1 'No such file' "$attn" attention none.npy k.npy v.npy
