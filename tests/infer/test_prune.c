@@ -103,10 +103,12 @@ static void pruning_in_two_steps_is_pruning_at_once(void **state) {
     assert_memory_equal(once->parameters.values, twice->parameters.values, (size_t)once->parameters.size * sizeof(float));
     memset(both, 0, sizeof both);
     both[4] = both[5] = both[6] = both[7] = 1;
-    assert_int_equal(transformer_without_heads(model, both, &half), ATTN_ERROR_ARGUMENT);
+    transformer *none;
+    assert_int_equal(transformer_without_heads(model, both, &none), ATTN_ERROR_ARGUMENT);
     assert_sentence_has("layer 1 would lose all its 4 heads");
-    assert_null(half);
+    assert_null(none);
     transformer_free(twice);
+    transformer_free(half);
     transformer_free(once);
     transformer_free(model);
 }
