@@ -63,17 +63,17 @@ static void plain_unload(const problem_t *p, const void *base, size_t first,
 }
 
 /* One query head of one sequence; d_k, d_v and sums are added to. weights: [Nq][Nk] or NULL. */
-static void plain_head(const case_arrays *a, const sequence_view *s, int64_t head,
-                              plain_result *r, float *scratch,
+static void plain_head(const case_arrays *a, const sequence_view *s, int64_t head, plain_result *r, float *scratch,
                        float *weights) {
     const problem_t *p = &a->problem;
     const attn_dtype t = p->dtype;
     const int64_t kv = head / (p->heads / p->kv_heads);
     float *w = scratch, *slope = w + s->keys, *keep = slope + s->keys, *d_k = keep + s->keys;
-    float *k_norms = d_k + s->keys * p->d, *keys = k_norms + s->keys;
+    float *k_norms = d_k + s->keys * p->d, *keys = k_norms + s->keys, *parts = keys + s->keys * p->d;
     const uint32_t threshold = dropout_threshold(p->dropout);
     const uint64_t head_key = dropout_head_key(p->dropout_seed, s->index, head);
     memset(d_k, 0, (size_t)(s->keys * p->d) * sizeof(float));
+    memset(parts, 0, (size_t)s->keys * sizeof(float));
     for (int64_t j = 0; j < s->keys; j++) {
         plain_load(p, a->k, case_at(key_row(p, s, a->k, p->k, j, kv), a->k, t), j, keys + j * p->d,
                    k_norms + j);
@@ -155,11 +155,17 @@ static void plain_head(const case_arrays *a, const sequence_view *s, int64_t hea
             d_s = rounded(t, d_s * slope[j]);
             const float term = fabsf(w[j] * product * keep[j]), norm = fminf(q_norm, k_norms[j]);
             const float part = term * fabsf(slope[j] * problem_scale(p)) / (p->score == ATTN_SCORE_COSINE ? norm : 1);
+            float largest = 0;
             r->bias_term = fmaxf(r->bias_term, term);
             for (int64_t c = 0; c < p->d; c++) {
                 r->gradient_term = fmaxf(r->gradient_term, part * fmaxf(fabsf(keys[j * p->d + c]), fabsf(q[c])));
+                largest = fmaxf(largest, fabsf(q[c]));
                 d_q[c] += d_s * problem_scale(p) * keys[j * p->d + c];
                 d_k[j * p->d + c] += d_s * problem_scale(p) * q[c];
+            }
+            if (p->score == ATTN_SCORE_LINEAR) { /* its state sums over all queries before anything cancels */
+                parts[j] += part * largest;
+                r->gradient_term = fmaxf(r->gradient_term, parts[j]);
             }
         }
         if (p->sinks && sum != 0) {
@@ -224,7 +230,7 @@ attn_status plain_run(const case_arrays *a, plain_result *r) {
         const int64_t keys = problem_sequence(p, b).keys;
         most = keys > most ? keys : most;
     }
-    float *scratch = memory_allocate((size_t)(most * (4 + 2 * p->d)), sizeof(float));
+    float *scratch = memory_allocate((size_t)(most * (5 + 2 * p->d)), sizeof(float));
     attn_status status = scratch ? allocate(a, r) : ATTN_ERROR_MEMORY;
     float *weights = r->weights_count ? r->weights : NULL;
     for (int64_t b = 0; b < p->sequences && !status; b++) {
