@@ -5,7 +5,7 @@
 #include "options.h"
 
 static const command_usage USAGE = {
-    "prune", "--model DIR --output DIR (--heads N --source FILE --target FILE | --sparsity X) [OPTION]...",
+    "prune", "--model DIR --output DIR (--heads N | --sparsity X) [OPTION]...",
     "Makes a smaller model of a translator: attention heads that it can do without are cut out\n"
     "(Michel et al. 2019). Or, of any model, a sparser one: the smallest weights of its layers become 0.",
     "--heads: the importance of a head is the mean over the given pairs of |dL/dxi|, where L is\n"

@@ -33,7 +33,8 @@ typedef struct translate_settings {
 static const char SYNOPSIS[] = "--model DIR [OPTION]... <IN >OUT";
 static const char SUMMARY[] = "Translates standard input: a line in, a line out; empty lines stay empty.";
 static const char NOTES[] =
-    "With --scores a line is SCORE<tab>TRANSLATION, where SCORE = log p / tokens^penalty (see --length-offset).\n"
+    "With --scores a line is SCORE<tab>TRANSLATION, where SCORE = log p / tokens^penalty\n"
+    "(see --length-offset).\n"
     "With --n-best N each input line gives up to N lines, best first:\n"
     "LINE<tab>RANK<tab>SCORE<tab>TRANSLATION, LINE and RANK counted from 1.\n"
     "With --token-scores the natural log-probability of each token, </s> last, follows\n"

@@ -129,6 +129,9 @@ INLINE void tile(const word_kind kind, const int rows, const int panels, const p
     vec sums[12][8], w[8];
     const int64_t panel_words = c->words * PANEL, x_stride = c->x_stride, words = c->words;
     const uint32_t *x = c->x + row * x_stride, *weights = c->weights + panel * panel_words;
+    /* While the second rows are at work, the next panel comes from memory. */
+    const int is_last = (panel + panels) * PANEL >= c->outputs;
+    const uint32_t *ahead = row == ROW_BLOCK && panels == 1 && !is_last ? weights + panel_words : NULL;
     UNROLL for (int j = 0; j < 2 * panels; j++) {
         vec start = {0};
         if (kind == WORD_INT8) {
@@ -141,6 +144,10 @@ INLINE void tile(const word_kind kind, const int rows, const int panels, const p
     for (int64_t k = 0; k < words; k++) {
         UNROLL for (int j = 0; j < 2 * panels; j++) {
             w[j] = load(weights + (j / 2) * panel_words + k * PANEL + j % 2 * LANES);
+        }
+        if (ahead) {
+            __builtin_prefetch(ahead + k * PANEL, 0, 2);
+            __builtin_prefetch(ahead + k * PANEL + LANES, 0, 2);
         }
         UNROLL for (int i = 0; i < rows; i++) {
             veci word = splat_word(x[i * x_stride + k]);

@@ -130,7 +130,7 @@ fi
 "$attn" info --model m >out || wrong "info"
 grep -q '1 encoder + 1 decoder' out && grep -q 'updates  *[0-9]' out || wrong "info: $(cat out)"
 "$attn" --version | grep -qE '^attn [0-9]+\.[0-9]+\.[0-9]+$' || wrong "--version"
-for command in translate evaluate explain info train; do
+for command in translate evaluate explain info train prune score; do
   "$attn" $command --help >out 2>err || wrong "$command --help"
   grep -q '^Usage: attn' out || wrong "$command --help says no usage"
   awk 'length > 100' out | grep -q . && wrong "$command --help has long lines"
