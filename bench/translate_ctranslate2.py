@@ -110,6 +110,7 @@ def main():
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--keep", help="a folder for the models, made there once")
     options = arguments.parse_args()
+    subprocess.run(["cmake", "--build", options.build, "--target", "bench_translate"], check=True, stdout=subprocess.DEVNULL)
     program = os.path.join(options.build, "bench_translate")
     print(f"{'model':6}{'type':6}{'beam':>5}{'batch':>6}{'threads':>8}{'attn':>10}{'peer':>10}{'ratio':>7}   target tokens/s")
     with tempfile.TemporaryDirectory() as temporary:

@@ -19,7 +19,7 @@ enum { LANES = 8, ROW_BLOCK = 6 };
 #else
 enum { LANES = 8, ROW_BLOCK = 2 };
 #endif
-enum { PANEL = 2 * LANES };
+enum { PANEL = 2 * LANES, MOST_SUMS = 24 };
 
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef int32_t veci __attribute__((vector_size(4 * LANES)));
@@ -102,9 +102,9 @@ INLINE int is_integer(const word_kind kind) {
     return kind == WORD_INT8 || kind == WORD_INT16;
 }
 
-/* The sums of a row's vector of columns to y. */
-INLINE void finish(const word_kind kind, const product_call *c, vec sum, vec scale, vec bias, int64_t row,
-                   int64_t column) {
+/* A vector of one row's sums to y. */
+INLINE void finish_vector(const word_kind kind, const product_call *c, vec sum, vec scale, vec bias, int64_t row,
+                          int64_t column) {
     const int64_t left = c->outputs - column;
     float *y = c->y + row * c->y_stride + column;
     if (is_integer(kind)) {
@@ -119,6 +119,20 @@ INLINE void finish(const word_kind kind, const product_call *c, vec sum, vec sca
         memcpy(y, &sum, sizeof sum);
     } else {
         store_part(y, sum, left);
+    }
+}
+
+/* A tile's sums [2 panels][rows] to y. Apart: were they alive across its calls, the compiler would keep them
+ * in memory all the while that they are added to. */
+static __attribute__((noinline)) void finish(word_kind kind, const product_call *c, const vec *sums, int rows, int panels,
+                                             int64_t row, int64_t panel) {
+    for (int j = 0; j < 2 * panels; j++) {
+        const int64_t column = panel * PANEL + j * LANES;
+        const vec bias = c->bias ? load_some(c->bias + column, c->outputs - column) : (vec){0};
+        const vec scale = is_integer(kind) ? load(c->weight_scales + column) : (vec){0};
+        for (int i = 0; i < rows; i++) {
+            finish_vector(kind, c, sums[j * rows + i], scale, bias, row + i, column);
+        }
     }
 }
 
@@ -156,14 +170,13 @@ INLINE void tile(const word_kind kind, const int rows, const int panels, const p
             }
         }
     }
+    vec done[MOST_SUMS];
     UNROLL for (int j = 0; j < 2 * panels; j++) {
-        const int64_t column = panel * PANEL + j * LANES;
-        const vec bias = c->bias ? load_some(c->bias + column, c->outputs - column) : (vec){0};
-        const vec scale = is_integer(kind) ? load(c->weight_scales + column) : (vec){0};
         UNROLL for (int i = 0; i < rows; i++) {
-            finish(kind, c, sums[i][j], scale, bias, row + i, column);
+            done[j * rows + i] = sums[i][j];
         }
     }
+    finish(kind, c, done, rows, panels, row, panel);
 }
 
 /* 1 or 2 rows: panels in fours or twos, then one by one. */
