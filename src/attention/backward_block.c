@@ -126,21 +126,14 @@ static int load_key_pairs(const work_plan *plan, const work_task *task, const at
 static int load_keys(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t first,
                      int keys, backward_scratch *s) {
     const problem_t *p = plan->problem;
-    const void *source[BLOCK_KEYS];
-    const float *rows[BLOCK_KEYS] = {0};
-    int32_t positions[BLOCK_KEYS];
-    for (int j = 0; j < keys; j++) {
-        source[j] = key_row(p, &task->sequence, a->k, p->k, first + j, task->kv_head);
-        rows[j] = s->k + j * plan->ldq;
-        positions[j] = (int32_t)(first + j);
-    }
     memset(s->d_k, 0, (size_t)(keys * plan->ldq) * sizeof(float));
     memset(s->d_v, 0, (size_t)(keys * plan->ldv) * sizeof(float));
     if (plan->pairs) {
         return load_key_pairs(plan, task, a, first, keys, s);
     }
-    int finite = load_rows(plan, source, keys, (int)p->d, s->k, plan->ldq, ROW_KEY, positions);
-    plan->tile->transpose(rows, keys, (int)p->d, s->k_panels);
+    int finite = load_key_rows(plan, task, a, first, keys, s->k, s->k_panels);
+    const void *source[BLOCK_KEYS];
+    const float *rows[BLOCK_KEYS] = {0};
     for (int j = 0; j < keys; j++) {
         source[j] = key_row(p, &task->sequence, a->v, p->v, first + j, task->kv_head);
         rows[j] = s->v + j * plan->ldv;

@@ -346,6 +346,22 @@ int load_rows(const work_plan *plan, const void *const *source, int count, int w
     return finite;
 }
 
+int load_key_rows(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t first, int keys,
+                  float *rows, float *panels) {
+    const problem_t *p = plan->problem;
+    const void *source[BLOCK_KEYS];
+    const float *loaded[BLOCK_KEYS] = {0};
+    int32_t positions[BLOCK_KEYS];
+    for (int j = 0; j < keys; j++) {
+        source[j] = key_row(p, &task->sequence, a->k, p->k, first + j, task->kv_head);
+        loaded[j] = rows + j * plan->ldq;
+        positions[j] = (int32_t)(first + j);
+    }
+    const int finite = load_rows(plan, source, keys, (int)p->d, rows, plan->ldq, ROW_KEY, positions);
+    plan->tile->transpose(loaded, keys, (int)p->d, panels);
+    return finite;
+}
+
 void unload_gradient(const work_plan *plan, const void *source, int width, int32_t position, float *row) {
     const problem_t *p = plan->problem;
     int any = 0;

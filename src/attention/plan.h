@@ -133,6 +133,11 @@ typedef enum row_kind { ROW_PLAIN, ROW_QUERY, ROW_KEY } row_kind;
 int load_rows(const work_plan *plan, const void *const *source, int count, int width, float *rows,
               int64_t ld, row_kind kind, const int32_t *positions);
 
+/* Keys first .. first + keys - 1 (at most BLOCK_KEYS) of the task's sequence and head, loaded into rows
+ * [keys][ldq] and their transpose into panels. 1 if all are finite. */
+int load_key_rows(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t first, int keys,
+                  float *rows, float *panels);
+
 /* The gradient with respect to a row before it was normalised and rotated, in place;
  * source is the row as the caller gave it. */
 void unload_gradient(const work_plan *plan, const void *source, int width, int32_t position, float *row);

@@ -52,21 +52,6 @@ static void load_queries(const work_plan *plan, const work_task *task, const att
     load_rows(plan, source, count, (int)p->d, s->q, plan->ldq, ROW_QUERY, positions);
 }
 
-static void load_keys(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t first,
-                      int keys, weights_scratch *s) {
-    const problem_t *p = plan->problem;
-    const void *source[BLOCK_KEYS];
-    const float *rows[BLOCK_KEYS] = {0};
-    int32_t positions[BLOCK_KEYS];
-    for (int j = 0; j < keys; j++) {
-        source[j] = key_row(p, &task->sequence, a->k, p->k, first + j, task->kv_head);
-        rows[j] = s->k + j * plan->ldq;
-        positions[j] = (int32_t)(first + j);
-    }
-    load_rows(plan, source, keys, (int)p->d, s->k, plan->ldq, ROW_KEY, positions);
-    plan->tile->transpose(rows, keys, (int)p->d, s->k_panels);
-}
-
 /* The tiles of the loaded rows against the loaded keys, scores made. */
 static int make_scores(const work_plan *plan, const work_task *task, int64_t from, int count, int64_t first,
                        int keys, weights_scratch *s, row_tile *tiles) {
@@ -122,7 +107,7 @@ static void weights_rows(const work_plan *plan, const work_task *task, const wei
     }
     for (int64_t first = 0; first < task->sequence.length; first += BLOCK_KEYS) {
         const int keys = block_keys(task, first);
-        load_keys(plan, task, &call->arrays, first, keys, s);
+        load_key_rows(plan, task, &call->arrays, first, keys, s->k, s->k_panels);
         const int made = make_scores(plan, task, from, count, first, keys, s, tiles);
         tile->softmax(tiles, made, s->rows, &rule, first, s->scores, BLOCK_KEYS, s->maximum, s->sum,
                       s->q, 0, 0);
@@ -145,7 +130,7 @@ static void weights_rows(const work_plan *plan, const work_task *task, const wei
     }
     for (int64_t first = 0; first < task->sequence.length; first += BLOCK_KEYS) {
         const int keys = block_keys(task, first);
-        load_keys(plan, task, &call->arrays, first, keys, s);
+        load_key_rows(plan, task, &call->arrays, first, keys, s->k, s->k_panels);
         const int made = make_scores(plan, task, from, count, first, keys, s, tiles);
         tile->weights(tiles, made, s->rows, &plan->rule, s->scores, BLOCK_KEYS, s->log_sum_exp);
         for (int n = 0; n < count; n++) {
@@ -256,7 +241,7 @@ static void row_factors(const work_plan *plan, const work_task *task, const weig
     }
     for (int64_t first = 0; first < task->sequence.length; first += BLOCK_KEYS) {
         const int keys = block_keys(task, first);
-        load_keys(plan, task, &call->arrays, first, keys, s);
+        load_key_rows(plan, task, &call->arrays, first, keys, s->k, s->k_panels);
         for (int64_t from = 0; from < task->count; from += WEIGHT_ROWS) {
             const int count = rows_left(task, from);
             block_weights(plan, task, call, from, count, first, keys, s);
@@ -283,7 +268,7 @@ static void sums_task(const work_plan *plan, const work_task *task, void *contex
     }
     for (int64_t first = 0; first < task->sequence.length; first += BLOCK_KEYS) {
         const int keys = block_keys(task, first);
-        load_keys(plan, task, &call->arrays, first, keys, &s);
+        load_key_rows(plan, task, &call->arrays, first, keys, s.k, s.k_panels);
         for (int64_t from = 0; from < task->count; from += WEIGHT_ROWS) {
             const int count = rows_left(task, from);
             block_weights(plan, task, call, from, count, first, keys, &s);

@@ -7,24 +7,9 @@ attn=$1
 export OMP_WAIT_POLICY=passive LC_ALL=C.UTF-8
 work=$(mktemp -d "${TMPDIR:-/tmp}/attn_cli_XXXXXX")
 trap 'rm -rf "$work"' EXIT
+. "$(dirname "$(realpath "$0")")/expect.sh"
+most_lines=2
 cd "$work"
-failures=0
-
-wrong() {
-  echo "FAILED: $*"
-  failures=$((failures + 1))
-}
-
-# expect STATUS TEXT COMMAND...: that exit status, and TEXT on standard error.
-expect() {
-  local status=$1 text=$2
-  shift 2
-  "$@" >out 2>err </dev/null
-  local found=$?
-  [ $found -eq "$status" ] || wrong "exit $found, not $status: $* ($(head -c 300 err))"
-  grep -qF -- "$text" err || wrong "\"$text\" is not in what was said: $* ($(head -c 300 err))"
-  [ "$(wc -l <err)" -le 2 ] || wrong "more than a sentence: $*"
-}
 
 # --- a model
 awk 'BEGIN { srand(3); for (i = 0; i < 1500; i++) { n = 1 + int(rand() * 6); s = ""; t = "";

@@ -9,6 +9,7 @@
 #include "model/bert.h"
 #include "model/folder.h"
 #include "model/safetensors.h"
+#include "vectors.h"
 
 enum { TEXTS = 4, LABELS = 3, HEADS = 2 };
 static const char *const FOLDERS[] = {TEST_VECTORS "/bert_tiny", TEST_VECTORS "/bert_convolution"};
@@ -23,11 +24,7 @@ typedef struct fixture {
 } fixture;
 
 static const void *vector_of(const fixture *f, const char *name) {
-    const safetensors_tensor *found = safetensors_find(f->expected, name);
-    if (!found) {
-        fail_msg("%s is not among the vectors", name);
-    }
-    return found->data;
+    return vector_in(f->expected, name);
 }
 
 static void open_fixture(fixture *f, const char *folder, element_type type) {
@@ -53,15 +50,7 @@ static void close_fixture(fixture *f) {
 }
 
 static void assert_close(const char *name, const float *found, const float *expected, int64_t count, double bound) {
-    double largest = 0.02, error = 0; /* a key's bias changes nothing: its gradient is rounding */
-    for (int64_t i = 0; i < count; i++) {
-        largest = fmax(largest, fabs((double)expected[i]));
-        double difference = fabs((double)found[i] - (double)expected[i]);
-        error = difference > error || isnan(difference) ? difference : error;
-    }
-    if (!(error <= bound * largest)) {
-        fail_msg("%s: error %g above %g of %g", name, error, bound, largest);
-    }
+    assert_near(name, found, expected, count, bound, 0.02); /* a key's bias changes nothing: its gradient is rounding */
 }
 
 static attn_status look(void *context, const char *part, int64_t sequence, int64_t heads, int64_t queries, int64_t keys,

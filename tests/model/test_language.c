@@ -12,6 +12,7 @@
 #include "base/memory.h"
 #include "model/language_model.h"
 #include "temporary.h"
+#include "vectors.h"
 
 static char directory[256];
 static const char *const FOLDERS[] = {TEST_VECTORS "/gpt2_tiny", TEST_VECTORS "/llama_tiny", TEST_VECTORS "/mistral_tiny"};
@@ -26,11 +27,7 @@ typedef struct fixture {
 } fixture;
 
 static const void *vector_of(const fixture *f, const char *name) {
-    const safetensors_tensor *found = safetensors_find(f->expected, name);
-    if (!found) {
-        fail_msg("%s is not among the vectors", name);
-    }
-    return found->data;
+    return vector_in(f->expected, name);
 }
 
 static void open_fixture(fixture *f, int family, element_type type) {
@@ -57,15 +54,7 @@ static void close_fixture(fixture *f) {
 
 /* Relative to the largest value of the array, as sums of the array's kind round. */
 static void assert_close(const char *name, const float *found, const float *expected, int64_t count, double bound) {
-    double largest = 1e-3, error = 0;
-    for (int64_t i = 0; i < count; i++) {
-        largest = fmax(largest, fabs((double)expected[i]));
-        double difference = fabs((double)found[i] - (double)expected[i]);
-        error = difference > error || isnan(difference) ? difference : error;
-    }
-    if (!(error <= bound * largest)) {
-        fail_msg("%s: error %g above %g of %g", name, error, bound, largest);
-    }
+    assert_near(name, found, expected, count, bound, 1e-3);
 }
 
 static void logits_equal_transformers(void **state) {

@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "model/recurrent.h"
 #include "model/safetensors.h"
+#include "vectors.h"
 
 typedef struct fixture {
     recurrent *model;
@@ -34,11 +35,7 @@ static model_config config_of(cell_kind cell, score_kind score) {
 }
 
 static const void *vector_of(const fixture *f, const char *name) {
-    const safetensors_tensor *found = safetensors_find(f->expected, name);
-    if (!found) {
-        fail_msg("%s is not among the vectors", name);
-    }
-    return found->data;
+    return vector_in(f->expected, name);
 }
 
 static void open_fixture(fixture *f, cell_kind cell, score_kind score, element_type type) {
@@ -73,15 +70,7 @@ static void close_fixture(fixture *f) {
 
 /* Relative to the largest value of the array, as sums of the array's kind round. */
 static void assert_close(const char *name, const float *found, const float *expected, int64_t count, double bound) {
-    double largest = 1e-3, error = 0;
-    for (int64_t i = 0; i < count; i++) {
-        largest = fmax(largest, fabs((double)expected[i]));
-        double difference = fabs((double)found[i] - (double)expected[i]);
-        error = difference > error || isnan(difference) ? difference : error;
-    }
-    if (!(error <= bound * largest)) {
-        fail_msg("%s: error %g above %g of %g", name, error, bound, largest);
-    }
+    assert_near(name, found, expected, count, bound, 1e-3);
 }
 
 static attn_status compare_weights(void *context, const char *part, int64_t sequence, int64_t heads, int64_t queries,

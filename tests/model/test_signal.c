@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "model/signal_model.h"
 #include "temporary.h"
+#include "vectors.h"
 
 #define VIT TEST_VECTORS "/vit_tiny"
 enum { PICTURES = 3, SIDE = 12, PATCHES = 9, NUMBERS = 48, LABELS = 4, HEADS = 2 };
@@ -41,11 +42,7 @@ typedef struct fixture {
 } fixture;
 
 static const void *vector_of(const fixture *f, const char *name) {
-    const safetensors_tensor *found = safetensors_find(f->expected, name);
-    if (!found) {
-        fail_msg("%s is not among the vectors", name);
-    }
-    return found->data;
+    return vector_in(f->expected, name);
 }
 
 /* The vectors' pictures, channels first, as a picture's bytes, as patches. */
@@ -86,15 +83,7 @@ static void close_fixture(fixture *f) {
 }
 
 static void assert_close(const char *name, const float *found, const float *expected, int64_t count, double bound) {
-    double largest = 0.02, error = 0; /* a key's bias changes nothing: its gradient is rounding */
-    for (int64_t i = 0; i < count; i++) {
-        largest = fmax(largest, fabs((double)expected[i]));
-        double difference = fabs((double)found[i] - (double)expected[i]);
-        error = difference > error || isnan(difference) ? difference : error;
-    }
-    if (!(error <= bound * largest)) {
-        fail_msg("%s: error %g above %g of %g", name, error, bound, largest);
-    }
+    assert_near(name, found, expected, count, bound, 0.02); /* a key's bias changes nothing: its gradient is rounding */
 }
 
 typedef struct seen {

@@ -12,6 +12,7 @@
 #include "model/safetensors.h"
 #include "model/transformer.h"
 #include "train/optimizer.h"
+#include "vectors.h"
 
 #define FOLDER TEST_VECTORS "/marian_tiny"
 
@@ -23,11 +24,7 @@ typedef struct fixture {
 } fixture;
 
 static const void *vector_of(const fixture *f, const char *name) {
-    const safetensors_tensor *found = safetensors_find(f->expected, name);
-    if (!found) {
-        fail_msg("%s is not among the vectors", name);
-    }
-    return found->data;
+    return vector_in(f->expected, name);
 }
 
 static void open_fixture(fixture *f, element_type type) {
@@ -55,15 +52,7 @@ static void close_fixture(fixture *f) {
 
 /* Relative to the largest value of the array, as sums of the array's kind round. */
 static void assert_close(const char *name, const float *found, const float *expected, int64_t count, double bound) {
-    double largest = 1e-3, error = 0;
-    for (int64_t i = 0; i < count; i++) {
-        largest = fmax(largest, fabs((double)expected[i]));
-        double difference = fabs((double)found[i] - (double)expected[i]);
-        error = difference > error || isnan(difference) ? difference : error;
-    }
-    if (!(error <= bound * largest)) {
-        fail_msg("%s: error %g above %g of %g", name, error, bound, largest);
-    }
+    assert_near(name, found, expected, count, bound, 1e-3);
 }
 
 static void outputs_equal_pytorch(void **state) {
