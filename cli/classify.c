@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "ensemble.h"
 #include "lines.h"
 #include "options.h"
 
@@ -18,10 +19,11 @@ static const command_usage USAGE = {
     "With --weights a tab and TOKEN=WEIGHT follow for each token: its share of the attention that\n"
     "the label was read from. Weights say where the model looked, not why it decided so\n"
     "(Jain & Wallace 2019); attn explain sets gradients beside them. An empty line gets the\n"
-    "label of no words, and is told of."};
+    "label of no words, and is told of. Models given together answer with the mean of their\n"
+    "probabilities; --weights then needs lines that they all cut into the same words."};
 
 typedef struct classify_settings {
-    const char *model;
+    const char *models[MOST_MODELS + 1];
     int weights, all, threads;
     size_t lines; /* before those at hand */
 } classify_settings;
@@ -43,19 +45,39 @@ static void print_text(const attn_model *model, const classify_settings *s, cons
     (void)putchar('\n');
 }
 
-static int classify_lines(const attn_model *model, classify_settings *s) {
+/* Prints nothing where a line has no words in common. */
+static int print_texts(const attn_model *model, const classify_settings *s, const attn_classification *c, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (s->weights && attn_classification_tokens(c, i) == 0) {
+            (void)fflush(stdout);
+            (void)fprintf(stderr, "attn classify: line %zu: the models cut it into different words, so these have no weights; "
+                          "ask one model for --weights\n", s->lines + i + 1);
+            return EXIT_FAILED;
+        }
+        print_text(model, s, c, i);
+    }
+    return EXIT_DONE;
+}
+
+static int classify_lines(const ensemble *e, classify_settings *s) {
+    const attn_model *const *models = (const attn_model *const *)e->models;
     line_reader reader;
+    attn_classification *nothing; /* says whether they fit, before there is a text */
+    if (attn_classify_ensemble(models, e->count, NULL, 0, NULL, NULL, &nothing)) {
+        return command_failed(&USAGE);
+    }
+    attn_classification_free(nothing);
     int got, result = EXIT_DONE;
     line_reader_open(&reader, STDIN_FILENO, "attn classify");
     while (result == EXIT_DONE && (got = line_reader_next(&reader, MOST_LINES, MOST_BYTES)) != 0) {
         attn_classification *c = NULL;
         if (got < 0) {
             result = EXIT_FAILED;
-        } else if (attn_classify(model, (const char *const *)reader.lines, reader.count, print_warning, s, &c)) {
+        } else if (attn_classify_ensemble(models, e->count, (const char *const *)reader.lines, reader.count, print_warning, s, &c)) {
             result = command_failed(&USAGE);
         }
-        for (size_t i = 0; c && i < reader.count; i++) {
-            print_text(model, s, c, i);
+        if (c) {
+            result = print_texts(models[0], s, c, reader.count);
         }
         attn_classification_free(c);
         s->lines += reader.count;
@@ -96,14 +118,18 @@ static int classify_files(const attn_model *model, const classify_settings *s, c
 }
 
 /* What is given must be what the model reads. */
-static int classify_with(const attn_model *model, classify_settings *s, char **paths, int count) {
+static int classify_with(const ensemble *e, classify_settings *s, char **paths, int count) {
+    const attn_model *model = e->models[0];
     if (attn_model_labels(model) == 0) {
-        (void)usage_error(&USAGE, "%s is no classifier: attn train --task classify makes one", s->model);
+        (void)usage_error(&USAGE, "%s is no classifier: attn train --task classify makes one", s->models[0]);
         return EXIT_FAILED;
     }
     if (attn_model_input(model) == ATTN_INPUT_TEXT) {
-        return count == 0 ? classify_lines(model, s)
+        return count == 0 ? classify_lines(e, s)
                           : usage_error(&USAGE, "\"%.100s\" is not expected; the texts are read from standard input", paths[0]);
+    }
+    if (e->count > 1) {
+        return usage_error(&USAGE, "--model was given %d times: models of texts alone answer together", e->count);
     }
     if (s->weights) {
         return usage_error(&USAGE, "--weights are those of words; attn explain shows where a model of pictures or sounds looked");
@@ -117,7 +143,9 @@ int command_classify(int argc, char **argv) {
     classify_settings s = {0};
     int operands;
     option_row rows[] = {
-        option_string("model", &s.model, "DIR", "the classifier's folder (required)"),
+        option_strings("model", s.models, MOST_MODELS, "DIR",
+                       "the classifier's folder (required); given several times, classifiers of texts with the same labels "
+                       "answer together: their probabilities are averaged"),
         option_flag("weights", &s.weights, "print each token's share of the attention"),
         option_flag("all", &s.all, "print the probability of every label"),
         option_without_default(option_int("threads", &s.threads, 0, 1024, "N", "threads (default: all processors)")),
@@ -126,15 +154,15 @@ int command_classify(int argc, char **argv) {
     if (parsed != OPTIONS_RUN) {
         return parsed == OPTIONS_HELP ? EXIT_DONE : EXIT_USAGE;
     }
-    if (!s.model) {
+    if (!s.models[0]) {
         return usage_error(&USAGE, "--model DIR is missing");
     }
     attn_set_threads(s.threads);
-    attn_model *model;
-    if (attn_model_load(s.model, &model)) {
+    ensemble together;
+    if (ensemble_load(&together, s.models, ATTN_COMPUTE_AUTO)) {
         return command_failed(&USAGE);
     }
-    int result = classify_with(model, &s, argv + operands, argc - operands);
-    attn_model_free(model);
+    int result = classify_with(&together, &s, argv + operands, argc - operands);
+    ensemble_close(&together);
     return result;
 }

@@ -1,6 +1,6 @@
 #include "ensemble.h"
 
-int ensemble_open(ensemble *e, const char *const *names, attn_compute compute, attn_translate_options *options) {
+int ensemble_load(ensemble *e, const char *const *names, attn_compute compute) {
     *e = (ensemble){.count = 0};
     for (int i = 0; i < MOST_MODELS && names[i]; i++) {
         if (attn_model_load_as(names[i], compute, &e->models[i])) {
@@ -8,6 +8,13 @@ int ensemble_open(ensemble *e, const char *const *names, attn_compute compute, a
             return -1;
         }
         e->count++;
+    }
+    return 0;
+}
+
+int ensemble_open(ensemble *e, const char *const *names, attn_compute compute, attn_translate_options *options) {
+    if (ensemble_load(e, names, compute)) {
+        return -1;
     }
     options->others = (const attn_model *const *)e->models + 1;
     options->other_count = e->count - 1;

@@ -1,4 +1,4 @@
-/* Models that translate together: --model given several times. */
+/* Models that work together: --model given several times. */
 #ifndef ATTN_CLI_ENSEMBLE_H
 #define ATTN_CLI_ENSEMBLE_H
 
@@ -11,8 +11,9 @@ typedef struct ensemble {
     int count;
 } ensemble;
 
-/* Loads them (names end with NULL) and tells the options of all but the first. -1: failed, and
- * attn_last_error() says why. */
+/* Loads them (names end with NULL). -1: failed, and attn_last_error() says why. */
+int ensemble_load(ensemble *e, const char *const *names, attn_compute compute);
+/* Loads translators and tells the options of all but the first. */
 int ensemble_open(ensemble *e, const char *const *names, attn_compute compute, attn_translate_options *options);
 void ensemble_close(ensemble *e);
 

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "commands.h"
+#include "ensemble.h"
 #include "options.h"
 
 static const command_usage USAGE = {
@@ -62,10 +63,11 @@ typedef struct labelled_files {
     int skip_invalid;
 } labelled_files;
 
-static int evaluate_classes(const attn_model *model, const labelled_files *f) {
+static int evaluate_classes(const ensemble *together, const labelled_files *f) {
+    const attn_model *const *models = (const attn_model *const *)together->models, *model = models[0];
     attn_class_evaluation *e;
     attn_status status = attn_model_input(model) == ATTN_INPUT_TEXT
-                             ? attn_evaluate_classes(model, f->corpus, f->skip_invalid, &e)
+                             ? attn_evaluate_classes_ensemble(models, together->count, f->corpus, f->skip_invalid, &e)
                              : attn_evaluate_files(model, f->images ? f->images : f->corpus, f->images ? f->labels : NULL, &e);
     if (status) {
         return command_failed(&USAGE);
@@ -113,16 +115,43 @@ static const char *check_set(const attn_model *model, const labelled_files *f) {
                                          : "the model reads sounds: --corpus FILE of file, a tab, label";
 }
 
+static const char *const TOKENIZERS[] = {"13a", "none", "zh", NULL};
+
+static int evaluate_with(const ensemble *together, const labelled_files *files, const char *source, const char *target,
+                         const attn_evaluate_options *o, int tokenizer, int block) {
+    const attn_model *model = together->models[0];
+    int classes = attn_model_labels(model) > 0;
+    if (together->count > 1 && !(classes && attn_model_input(model) == ATTN_INPUT_TEXT)) {
+        return usage_error(&USAGE, "--model was given %d times: classifiers of texts alone are measured together", together->count);
+    }
+    if (classes || attn_model_generates(model) || attn_model_transcribes(model)) {
+        const char *expected = check_set(model, files);
+        return expected                         ? usage_error(&USAGE, "%s was expected", expected)
+               : attn_model_transcribes(model) ? evaluate_speech(model, files->corpus, &o->translate)
+               : classes                        ? evaluate_classes(together, files)
+                                                : evaluate_text(model, files->corpus, block);
+    }
+    if (files->images) {
+        return usage_error(&USAGE, "--images are for a classifier of pictures");
+    }
+    attn_evaluation e;
+    if (attn_evaluate(model, files->corpus ? files->corpus : source, target, o, &e)) {
+        return command_failed(&USAGE);
+    }
+    print_evaluation(&e, o, TOKENIZERS[tokenizer]);
+    return fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
+}
+
 int command_evaluate(int argc, char **argv) {
-    static const char *const TOKENIZERS[] = {"13a", "none", "zh", NULL};
-    const char *folder = NULL, *source = NULL, *target = NULL;
+    const char *folders[MOST_MODELS + 1] = {NULL}, *source = NULL, *target = NULL;
     labelled_files files = {0};
     int threads = 0, tokenizer = 0, block = 0, compute = ATTN_COMPUTE_AUTO, operands;
     attn_evaluate_options o;
     attn_evaluate_options_defaults(&o);
     o.translate.warn = print_warning;
     option_row rows[] = {
-        option_string("model", &folder, "DIR", "the model's folder (required)"),
+        option_strings("model", folders, MOST_MODELS, "DIR",
+                       "the model's folder (required); given several times, classifiers of texts answer together, as in attn classify"),
         option_choice("compute-type", &compute, OPTION_COMPUTE_TYPES,
                       "of matrix products; auto: int8 for a model of attn quantize, else f32"),
         option_string("source", &source, "FILE", "source sentences, one a line"),
@@ -152,7 +181,7 @@ int command_evaluate(int argc, char **argv) {
     if (operands < argc) {
         return usage_error(&USAGE, "\"%.100s\" is not expected", argv[operands]);
     }
-    if (!folder) {
+    if (!folders[0]) {
         return usage_error(&USAGE, "--model DIR is missing");
     }
     if (files.images || files.labels) {
@@ -165,29 +194,11 @@ int command_evaluate(int argc, char **argv) {
     files.skip_invalid = o.skip_invalid;
     o.tokenizer = (attn_bleu_tokenizer)tokenizer;
     attn_set_threads(threads);
-    attn_model *model;
-    attn_evaluation e;
-    if (attn_model_load_as(folder, (attn_compute)compute, &model)) {
+    ensemble together;
+    if (ensemble_load(&together, folders, (attn_compute)compute)) {
         return command_failed(&USAGE);
     }
-    if (attn_model_labels(model) > 0 || attn_model_generates(model) || attn_model_transcribes(model)) {
-        const char *expected = check_set(model, &files);
-        int result = expected                        ? usage_error(&USAGE, "%s was expected", expected)
-                     : attn_model_transcribes(model) ? evaluate_speech(model, files.corpus, &o.translate)
-                     : attn_model_labels(model) > 0 ? evaluate_classes(model, &files)
-                                                     : evaluate_text(model, files.corpus, block);
-        attn_model_free(model);
-        return result;
-    }
-    if (files.images) {
-        attn_model_free(model);
-        return usage_error(&USAGE, "--images are for a classifier of pictures");
-    }
-    attn_status status = attn_evaluate(model, files.corpus ? files.corpus : source, target, &o, &e);
-    attn_model_free(model);
-    if (status) {
-        return command_failed(&USAGE);
-    }
-    print_evaluation(&e, &o, TOKENIZERS[tokenizer]);
-    return fflush(stdout) ? EXIT_FAILED : EXIT_DONE;
+    int result = evaluate_with(&together, &files, source, target, &o, tokenizer, block);
+    ensemble_close(&together);
+    return result;
 }

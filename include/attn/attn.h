@@ -277,6 +277,17 @@ ATTN_PUBLIC attn_status attn_classify(const attn_model *model, const char *const
                                       attn_classification **classification);
 ATTN_PUBLIC void attn_classification_free(attn_classification *classification); /* NULL is allowed */
 
+enum { ATTN_MOST_CLASSIFIERS = 64 };
+
+/* Several classifiers together: each label's probability is the mean of theirs. Each has its own
+ * tokenizer; their labels are the same in any order, else ATTN_ERROR_ARGUMENT. A token's share is the
+ * mean too where all cut the text into the same words (one that a vocabulary lacks counts as the same); a
+ * text that they cut differently has no tokens. */
+ATTN_PUBLIC attn_status attn_classify_ensemble(const attn_model *const *models, int model_count, const char *const *texts,
+                                               size_t count,
+                                               void (*warn)(void *context, size_t line, const char *sentence), void *context,
+                                               attn_classification **classification);
+
 /* The likeliest label of text i, the first of equals; and any label's probability. */
 ATTN_PUBLIC size_t attn_classification_best(const attn_classification *classification, size_t i);
 ATTN_PUBLIC double attn_classification_probability(const attn_classification *classification, size_t i, size_t label);
@@ -326,6 +337,9 @@ typedef struct attn_class_evaluation {
 /* On a TSV of label and text. A label that the model lacks is refused with its name. */
 ATTN_PUBLIC attn_status attn_evaluate_classes(const attn_model *model, const char *corpus, int skip_invalid,
                                               attn_class_evaluation **evaluation);
+/* Of several classifiers together, as attn_classify_ensemble. */
+ATTN_PUBLIC attn_status attn_evaluate_classes_ensemble(const attn_model *const *models, int model_count, const char *corpus,
+                                                       int skip_invalid, attn_class_evaluation **evaluation);
 /* On pictures (an IDX file with `labels`, its IDX file of labels; or with labels NULL a folder
  * with a folder of PNG and JPEG files for each class) or sounds (a TSV of file and label). */
 ATTN_PUBLIC attn_status attn_evaluate_files(const attn_model *model, const char *corpus, const char *labels,

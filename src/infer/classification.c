@@ -1,5 +1,4 @@
-/* attn_classify and attn_evaluate_classes: texts in, labels, probabilities and each token's
- * weight out. */
+/* attn_classify: texts in, labels, probabilities and each token's weight out. */
 #include <math.h>
 #include <string.h>
 
@@ -9,8 +8,7 @@
 #include "infer/translate.h"
 #include "model/signal_model.h"
 
-/* The model's network where it is a classifier. */
-static attn_status check_classifier(const attn_model *model, const bert **encoder) {
+attn_status model_check_classifier(const attn_model *model, const bert **encoder) {
     *encoder = NULL;
     if (!model) {
         return fail(ATTN_ERROR_ARGUMENT, "a model was expected");
@@ -86,7 +84,7 @@ attn_status attn_classify(const attn_model *model, const char *const *texts, siz
         return fail(ATTN_ERROR_ARGUMENT, "texts and a place for the classification were expected");
     }
     *classification = NULL;
-    attn_status status = check_classifier(model, &encoder);
+    attn_status status = model_check_classifier(model, &encoder);
     if (status) {
         return status;
     }
@@ -123,6 +121,7 @@ void attn_classification_free(attn_classification *c) {
         }
         memory_free(c->tokens);
         memory_free(c->weights);
+        memory_free(c->apart);
         memory_free(c->probabilities);
         memory_free(c->offsets);
         memory_free(c);
@@ -142,7 +141,7 @@ double attn_classification_probability(const attn_classification *c, size_t i, s
 }
 
 size_t attn_classification_tokens(const attn_classification *c, size_t i) {
-    return i < c->count ? c->offsets[i + 1] - c->offsets[i] : 0;
+    return i < c->count && !(c->apart && c->apart[i]) ? c->offsets[i + 1] - c->offsets[i] : 0;
 }
 
 const char *attn_classification_token(const attn_classification *c, size_t i, size_t token) {
@@ -151,116 +150,4 @@ const char *attn_classification_token(const attn_classification *c, size_t i, si
 
 double attn_classification_weight(const attn_classification *c, size_t i, size_t token) {
     return token < attn_classification_tokens(c, i) ? (double)c->weights[c->offsets[i] + token] : NAN;
-}
-
-/* --- a file ---------------------------------------------------------------------------- */
-
-static attn_status encode_corpus(const attn_model *model, const bert *encoder, const parallel_text *text,
-                                 const char *path, corpus *encoded) {
-    id_buffer ids = {0};
-    size_t count = text->pairs, positions = (size_t)encoder->config.max_position_embeddings;
-    *encoded = (corpus){.pairs = count};
-    encoded->source_offsets = memory_allocate(count + 1, sizeof *encoded->source_offsets);
-    encoded->target_offsets = memory_allocate(count + 1, sizeof *encoded->target_offsets);
-    encoded->target = memory_allocate(count, sizeof *encoded->target);
-    attn_status status = encoded->source_offsets && encoded->target_offsets && encoded->target ? ATTN_OK : ATTN_ERROR_MEMORY;
-    for (size_t i = 0; i < count && !status; i++) {
-        text_line name = text->source[i];
-        char *line = memory_copy_bytes(text->target[i].bytes, text->target[i].length);
-        status = line ? encode_for_bert(model->tokenizer, positions, line, &ids, NULL) : ATTN_ERROR_MEMORY;
-        encoded->target[i] = vocabulary_find(&encoder->config.labels, name.bytes, name.length);
-        if (!status && encoded->target[i] < 0) {
-            status = fail(ATTN_ERROR_FORMAT, "%s: the label \"%.*s\" (of \"%.60s\") is none of the model's %zu", path,
-                          (int)(name.length < 60 ? name.length : 60), name.bytes, line, encoder->config.labels.size);
-        }
-        encoded->source_offsets[i + 1] = ids.count;
-        encoded->target_offsets[i + 1] = i + 1;
-        memory_free(line);
-    }
-    encoded->source = ids.ids;
-    return status;
-}
-
-attn_status class_evaluation_new(const vocabulary *labels, attn_class_evaluation **made) {
-    attn_class_evaluation *e = *made = memory_allocate(1, sizeof *e);
-    if (e) {
-        e->labels = labels->size;
-        e->figures = memory_allocate(e->labels, sizeof *e->figures);
-        e->confusion = memory_allocate(e->labels, e->labels * sizeof *e->confusion);
-    }
-    if (!e || !e->figures || !e->confusion) {
-        attn_class_evaluation_free(e);
-        *made = NULL;
-        return ATTN_ERROR_MEMORY;
-    }
-    for (size_t k = 0; k < e->labels; k++) {
-        e->figures[k].label = vocabulary_piece(labels, k).bytes;
-    }
-    return ATTN_OK;
-}
-
-void class_evaluation_finish(attn_class_evaluation *e, double loss, size_t count) {
-    double sum = 0;
-    size_t seen = 0, right = 0;
-    for (size_t k = 0; k < e->labels; k++) {
-        attn_label_figures *f = &e->figures[k];
-        f->right = e->confusion[k * e->labels + k];
-        right += f->right;
-        for (size_t j = 0; j < e->labels; j++) {
-            f->there += e->confusion[k * e->labels + j];
-            f->given += e->confusion[j * e->labels + k];
-        }
-        f->f1 = confusion_f1(e->confusion, e->labels, k, &f->precision, &f->recall);
-        sum += isnan(f->f1) ? 0 : f->f1;
-        seen += isnan(f->f1) ? 0 : 1;
-    }
-    e->texts = count;
-    e->loss = loss / (double)count;
-    e->accuracy = (double)right / (double)count;
-    e->macro_f1 = sum / (double)seen;
-}
-
-attn_status attn_evaluate_classes(const attn_model *model, const char *path, int skip_invalid,
-                                  attn_class_evaluation **evaluation) {
-    const bert *encoder;
-    if (!path || !evaluation) {
-        return fail(ATTN_ERROR_ARGUMENT, "a TSV of label and text and a place for the evaluation were expected");
-    }
-    *evaluation = NULL;
-    attn_status status = check_classifier(model, &encoder);
-    if (status) {
-        return status;
-    }
-    text_options options;
-    parallel_text text = {0};
-    corpus encoded = {0};
-    classifier *runner = NULL;
-    size_t correct = 0;
-    double loss = 0;
-    text_options_defaults(&options);
-    options.invalid = skip_invalid ? INVALID_SKIP : INVALID_REFUSE;
-    attn_class_evaluation *e = NULL;
-    status = class_evaluation_new(&encoder->config.labels, &e);
-    status = status ? status : parallel_text_read_tsv(path, &options, &text);
-    status = status ? status : encode_corpus(model, encoder, &text, path, &encoded);
-    status = status ? status : classifier_new(encoder, &encoder->parameters, &runner);
-    status = status ? status : classifier_measure(runner, &encoded, &loss, &correct, e->confusion);
-    if (!status) {
-        class_evaluation_finish(e, loss * (double)encoded.pairs, encoded.pairs);
-        *evaluation = e;
-    } else {
-        attn_class_evaluation_free(e);
-    }
-    classifier_free(runner);
-    corpus_release(&encoded);
-    parallel_text_release(&text);
-    return status;
-}
-
-void attn_class_evaluation_free(attn_class_evaluation *e) {
-    if (e) {
-        memory_free(e->figures);
-        memory_free(e->confusion);
-        memory_free(e);
-    }
 }

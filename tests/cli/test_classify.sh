@@ -74,6 +74,39 @@ expect 2 'cannot be chosen with --init' "$attn" train --task classify --init hid
 sed -i 's/"convolution": 3/"convolution": 5/' m3b/config.json
 expect 1 'm3b' "$attn" classify --model m3b
 
+# --- together: the mean of the probabilities, by the labels' names; a member's labels may have another order
+tac train.tsv >backwards.tsv
+"$attn" train --task classify --corpus backwards.tsv --model other "${small[@]}" --seed 7 --dropout 0.3 --updates 25 2>log || wrong "another member"
+"$attn" train --task classify --corpus train.tsv --model pieces "${small[@]}" --tokenizer wordpiece --vocabulary 24 --updates 25 2>log || wrong "a member of pieces"
+together=(--model r1 --model other --model pieces)
+cut -f2 test.tsv | "$attn" classify "${together[@]}" --all --threads 1 >found || wrong "classify together"
+for one in r1 other pieces; do cut -f2 test.tsv | "$attn" classify --model $one --all; done | awk '
+  { split($0, f, "\t"); n = split(f[3], p, " "); line = (NR - 1) % 200
+    for (k = 1; k <= n; k++) { split(p[k], x, "="); sum[line " " x[1]] += x[2] / 3 } }
+  END { for (at in sum) print at, sum[at] }' | sort >means
+awk '{ split($0, f, "\t"); n = split(f[3], p, " "); for (k = 1; k <= n; k++) { split(p[k], x, "="); print NR - 1, x[1], x[2] } }' found | sort >given
+paste -d ' ' means given | awk '$1 != $4 || $2 != $5 || ($3 - $6) ^ 2 > 4e-12 { exit 1 }' && [ "$(wc -l <means)" -eq 600 ] ||
+  wrong "together is not the mean: $(paste means given | head -3)"
+"$attn" evaluate "${together[@]}" --corpus test.tsv >out || wrong "evaluate together"
+same=$(cut -f1 found | paste - <(cut -f1 test.tsv) | awk '$1 == $2' | wc -l)
+awk -v same="$same" '$1 == "accuracy" { exit ($2 * 200 - same) ^ 2 > 0.01 }' out || wrong "together: classify finds $same, evaluate $(grep accuracy out)"
+"$attn" evaluate --model r1 --model r1 --corpus test.tsv | cmp -s - <("$attn" evaluate --model r1 --corpus test.tsv) || wrong "a model with itself is another"
+head -7 test.tsv | cut -f2 | "$attn" classify "${together[@]}" --all --threads 2 | cmp -s - <(head -7 found) || wrong "together: company or threads change results"
+# a word that a member's vocabulary lacks is the same word; other cuts have no weights in common
+cut -f2 test.tsv | "$attn" classify --model r1 --model other --weights >found || wrong "weights together"
+for one in r1 other; do cut -f2 test.tsv | "$attn" classify --model $one --weights | cut -f3 | tr ' ' '\n' | sed 's/.*=//' >w-$one; done
+cut -f3 found | tr ' ' '\n' | sed 's/.*=//' | paste - w-r1 w-other | awk '{ d = $1 - ($2 + $3) / 2; if (d > 1.01e-4 || d < -1.01e-4) exit 1 }' || wrong "weights together are not the mean"
+echo 'ask w1 v5' >line
+expect 1 'line 1: the models cut it into different words' bash -c '"$0" classify --model r1 --model pieces --weights <line' "$attn"
+sed 's/^red/pink/' train.tsv >pink.tsv
+"$attn" train --task classify --corpus pink.tsv --model pink "${small[@]}" --updates 1 2>log || wrong "other labels"
+grep -v '^red' train.tsv >two.tsv
+"$attn" train --task classify --corpus two.tsv --model two "${small[@]}" --updates 1 2>log || wrong "fewer labels"
+expect 1 'pink has the label "pink", which r1 lacks' "$attn" classify --model r1 --model pink
+expect 1 'two has 2 labels, r1 has 3' "$attn" evaluate --model r1 --model two --corpus test.tsv
+expect 1 'hidden is no classifier' "$attn" classify --model r1 --model hidden
+expect 2 '--model was given 2 times' "$attn" evaluate --model hidden --model r1 --corpus test.tsv
+
 # --- bad input
 printf '\n  \nask w1\n' | "$attn" classify --model m-cls >out 2>err || wrong "empty lines"
 [ "$(wc -l <out)" -eq 3 ] || wrong "empty lines: $(wc -l <out) lines for 3"
