@@ -103,6 +103,22 @@ attn_status multiply_packed(tape *t, matrix y, matrix x, const packed_weight *we
     return t->status;
 }
 
+/* Row i of y from the product's: for every kind that the product's own pass does not do. */
+static void activate_row(const tape *t, const linear_context *c, int64_t i) {
+    const int64_t n = c->y->columns;
+    float room[n + 16];
+    row_load(t, c->y->type, tensor_row(c->product, i), room, n);
+    if (c->kind == ACTIVATION_TANH) {
+        for (int64_t j = 0; j < n; j++) {
+            room[j] = tanhf(room[j]);
+        }
+    } else {
+        (c->kind == ACTIVATION_SWISH ? t->rows->swish
+         : c->kind == ACTIVATION_GELU ? t->rows->gelu : t->rows->gelu_tanh)(room, n);
+    }
+    row_write(t, c->y->type, tensor_row(c->y, i), room, n);
+}
+
 tensor *op_linear(tape *t, tensor *x, parameter weight, parameter bias, activation kind) {
     if (!x || t->status) {
         return NULL;
@@ -125,19 +141,15 @@ tensor *op_linear(tape *t, tensor *x, parameter weight, parameter bias, activati
     if (separate || kind == ACTIVATION_TANH) {
         int64_t n = y->columns;
         (void)profile_enter(t->profile, PROFILE_LINEAR_ROWS, PROFILE_FORWARD, tensor_bytes(y, 2));
-#pragma omp parallel for schedule(static)
-        for (int64_t i = 0; i < y->rows; i++) {
-            float room[n + 16];
-            row_load(t, y->type, tensor_row(product, i), room, n);
-            if (kind == ACTIVATION_TANH) {
-                for (int64_t j = 0; j < n; j++) {
-                    room[j] = tanhf(room[j]);
-                }
-            } else {
-                (kind == ACTIVATION_SWISH ? t->rows->swish
-                 : kind == ACTIVATION_GELU ? t->rows->gelu : t->rows->gelu_tanh)(room, n);
+        if (y->rows * n < PARALLEL_VALUES) {
+            for (int64_t i = 0; i < y->rows; i++) {
+                activate_row(t, c, i);
             }
-            row_write(t, y->type, tensor_row(y, i), room, n);
+        } else {
+#pragma omp parallel for schedule(static)
+            for (int64_t i = 0; i < y->rows; i++) {
+                activate_row(t, c, i);
+            }
         }
     }
     profile_return(t->profile, before);

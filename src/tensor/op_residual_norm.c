@@ -53,6 +53,25 @@ static void residual_norm_backward(tape *t, void *context) {
     tape_release_gradient(t, y);
 }
 
+/* Row i of y. */
+static void norm_row(const tape *t, const residual_norm_context *c, int64_t i, float epsilon) {
+    const int64_t n = c->x->columns;
+    const tensor *x = c->x, *f = c->f, *y = c->y;
+    float sum[n + 16], unit[n + 16], room[n + 16];
+    row_load(t, f->type, tensor_row(f, i), sum, n);
+    if (c->drop) {
+        t->rows->dropout(sum, n, c->key, i, c->drop);
+    }
+    t->rows->add(sum, row_read(t, x->type, tensor_row(x, i), room, n), n);
+    float rstd = t->rows->layer_norm(sum, t->recording ? unit : NULL, sum, parameter_values(t->parameters, c->gain),
+                                     parameter_values(t->parameters, c->bias), n, epsilon);
+    row_write(t, y->type, tensor_row(y, i), sum, n);
+    if (t->recording) {
+        row_write(t, y->type, gradient_row(y, c->unit, i), unit, n);
+        c->rstd[i] = rstd;
+    }
+}
+
 tensor *op_residual_norm(tape *t, tensor *x, tensor *f, parameter gain, parameter bias, float epsilon,
                          float dropout) {
     if (!x || !f || t->status) {
@@ -74,21 +93,15 @@ tensor *op_residual_norm(tape *t, tensor *x, tensor *f, parameter gain, paramete
             return NULL;
         }
     }
-    const float *gains = parameter_values(t->parameters, gain), *biases = parameter_values(t->parameters, bias);
     profile_place before = profile_enter(t->profile, PROFILE_RESIDUAL_NORM, PROFILE_FORWARD, tensor_bytes(y, 4));
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < x->rows; i++) {
-        float sum[n + 16], unit[n + 16], room[n + 16];
-        row_load(t, f->type, tensor_row(f, i), sum, n);
-        if (c->drop) {
-            t->rows->dropout(sum, n, c->key, i, c->drop);
+    if (x->rows * n < PARALLEL_VALUES) {
+        for (int64_t i = 0; i < x->rows; i++) {
+            norm_row(t, c, i, epsilon);
         }
-        t->rows->add(sum, row_read(t, x->type, tensor_row(x, i), room, n), n);
-        float rstd = t->rows->layer_norm(sum, t->recording ? unit : NULL, sum, gains, biases, n, epsilon);
-        row_write(t, y->type, tensor_row(y, i), sum, n);
-        if (t->recording) {
-            row_write(t, y->type, gradient_row(y, c->unit, i), unit, n);
-            c->rstd[i] = rstd;
+    } else {
+#pragma omp parallel for schedule(static)
+        for (int64_t i = 0; i < x->rows; i++) {
+            norm_row(t, c, i, epsilon);
         }
     }
     profile_return(t->profile, before);

@@ -6,6 +6,9 @@
 
 #include "tensor/tape.h"
 
+/* Fewer values than this are no work for a team of threads: opening one takes longer than a row. */
+enum { PARALLEL_VALUES = 1 << 15 };
+
 typedef enum activation {
     ACTIVATION_NONE,
     ACTIVATION_RELU,

@@ -186,26 +186,36 @@ size_t product_room(const packed_weight *w, int64_t rows) {
     return w->kind == WORD_F32 ? ALIGNMENT : (size_t)(rows * (words_apart(w) + 1)) * sizeof(uint32_t) + ALIGNMENT;
 }
 
+/* One group of rows; words and scales are those of the group. */
+static void run_group(float *y, int64_t y_stride, const float *x, int64_t x_stride, int64_t rows, const packed_weight *w,
+                      const float *bias, int rectify, uint32_t *words, float *scales) {
+    product_call call = {.y = y, .y_stride = y_stride, .outputs = w->outputs, .x = (const uint32_t *)(const void *)x,
+                         .x_stride = x_stride, .rows = rows, .words = w->words, .weights = w->weights, .bias = bias,
+                         .rectify = rectify, .x_scales = scales, .weight_scales = w->scales,
+                         .compensation = w->compensation};
+    if (w->kind != WORD_F32) {
+        call.x_stride = words_apart(w);
+        call.x = words;
+        for (int64_t i = 0; i < rows; i++) {
+            scales[i] = w->kernels->pack_row(w->kind, words + i * call.x_stride, x + i * x_stride, w->depth);
+        }
+    }
+    w->kernels->run(w->kind, &call, 0, w->panels);
+}
+
 void product_run(float *y, int64_t y_stride, const float *x, int64_t x_stride, int64_t rows, const packed_weight *w,
                  const float *bias, int rectify, void *room) {
     const int64_t groups = (rows + ROW_GROUP - 1) / ROW_GROUP;
     uint32_t *words = room;
     float *scales = (float *)(words + rows * words_apart(w));
-#pragma omp parallel for schedule(dynamic) if (groups > 1)
+    if (groups == 1) { /* a parallel region takes longer than a row, even with one thread */
+        run_group(y, y_stride, x, x_stride, rows, w, bias, rectify, words, scales);
+        return;
+    }
+#pragma omp parallel for schedule(dynamic)
     for (int64_t group = 0; group < groups; group++) {
         const int64_t first = group * ROW_GROUP, count = rows - first < ROW_GROUP ? rows - first : ROW_GROUP;
-        product_call call = {.y = y + first * y_stride, .y_stride = y_stride, .outputs = w->outputs,
-                             .x = (const uint32_t *)(const void *)(x + first * x_stride), .x_stride = x_stride,
-                             .rows = count, .words = w->words, .weights = w->weights, .bias = bias, .rectify = rectify,
-                             .x_scales = scales + first, .weight_scales = w->scales, .compensation = w->compensation};
-        if (w->kind != WORD_F32) {
-            call.x_stride = words_apart(w);
-            call.x = words + first * call.x_stride;
-            for (int64_t i = 0; i < count; i++) {
-                scales[first + i] = w->kernels->pack_row(w->kind, words + (first + i) * call.x_stride,
-                                                         x + (first + i) * x_stride, w->depth);
-            }
-        }
-        w->kernels->run(w->kind, &call, 0, w->panels);
+        run_group(y + first * y_stride, y_stride, x + first * x_stride, x_stride, count, w, bias, rectify,
+                  words + first * words_apart(w), scales + first);
     }
 }

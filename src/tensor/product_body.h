@@ -20,6 +20,8 @@ enum { LANES = 8, ROW_BLOCK = 6 };
 enum { LANES = 8, ROW_BLOCK = 2 };
 #endif
 enum { PANEL = 2 * LANES, MOST_SUMS = 24 };
+/* Words by which weights that are read once are asked for before their use. */
+enum { STREAM_AHEAD = 2048 };
 
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef int32_t veci __attribute__((vector_size(4 * LANES)));
@@ -102,37 +104,52 @@ INLINE int is_integer(const word_kind kind) {
     return kind == WORD_INT8 || kind == WORD_INT16;
 }
 
-/* A vector of one row's sums to y. */
-INLINE void finish_vector(const word_kind kind, const product_call *c, vec sum, vec scale, vec bias, int64_t row,
-                          int64_t column) {
-    const int64_t left = c->outputs - column;
-    float *y = c->y + row * c->y_stride + column;
-    if (is_integer(kind)) {
-        sum = __builtin_convertvector((veci)sum, vec) * (scale * c->x_scales[row]) + bias;
-    } else {
-        sum += bias;
-    }
-    if (c->rectify) {
-        sum = (vec)((veci)sum & ~(sum < 0)); /* NaN stays NaN */
-    }
-    if (left >= LANES) {
-        memcpy(y, &sum, sizeof sum);
-    } else {
-        store_part(y, sum, left);
+/* A tile's sums [2 panels][rows] to y; `whole`: all its columns are there. */
+INLINE void finish_tile(const word_kind kind, const int whole, const product_call *c, const vec *sums, int rows, int panels,
+                        int64_t row, int64_t panel) {
+    for (int j = 0; j < 2 * panels; j++) {
+        const int64_t column = panel * PANEL + j * LANES, left = whole ? LANES : c->outputs - column;
+        const vec bias = c->bias ? load_some(c->bias + column, left) : (vec){0};
+        const vec scale = is_integer(kind) ? load(c->weight_scales + column) : (vec){0};
+        float *y = c->y + row * c->y_stride + column;
+        for (int i = 0; i < rows; i++, y += c->y_stride) {
+            vec sum = sums[j * rows + i];
+            if (is_integer(kind)) {
+                sum = __builtin_convertvector((veci)sum, vec) * (scale * c->x_scales[row + i]) + bias;
+            } else {
+                sum += bias;
+            }
+            if (c->rectify) {
+                sum = (vec)((veci)sum & ~(sum < 0)); /* NaN stays NaN */
+            }
+            if (left >= LANES) {
+                memcpy(y, &sum, sizeof sum);
+            } else {
+                store_part(y, sum, left);
+            }
+        }
     }
 }
 
-/* A tile's sums [2 panels][rows] to y. Apart: were they alive across its calls, the compiler would keep them
- * in memory all the while that they are added to. */
-static __attribute__((noinline)) void finish(word_kind kind, const product_call *c, const vec *sums, int rows, int panels,
-                                             int64_t row, int64_t panel) {
-    for (int j = 0; j < 2 * panels; j++) {
-        const int64_t column = panel * PANEL + j * LANES;
-        const vec bias = c->bias ? load_some(c->bias + column, c->outputs - column) : (vec){0};
-        const vec scale = is_integer(kind) ? load(c->weight_scales + column) : (vec){0};
-        for (int i = 0; i < rows; i++) {
-            finish_vector(kind, c, sums[j * rows + i], scale, bias, row + i, column);
-        }
+/* Apart from the tiles: were the sums alive across its calls, the compiler would keep them in memory all the
+ * while that they are added to. */
+static __attribute__((noinline)) void finish_integers(const product_call *c, const vec *sums, int rows, int panels,
+                                                      int64_t row, int64_t panel) {
+    const int whole = (panel + panels) * PANEL <= c->outputs;
+    if (whole) {
+        finish_tile(WORD_INT8, 1, c, sums, rows, panels, row, panel);
+    } else {
+        finish_tile(WORD_INT8, 0, c, sums, rows, panels, row, panel);
+    }
+}
+
+static __attribute__((noinline)) void finish_floats(const product_call *c, const vec *sums, int rows, int panels,
+                                                    int64_t row, int64_t panel) {
+    const int whole = (panel + panels) * PANEL <= c->outputs;
+    if (whole) {
+        finish_tile(WORD_F32, 1, c, sums, rows, panels, row, panel);
+    } else {
+        finish_tile(WORD_F32, 0, c, sums, rows, panels, row, panel);
     }
 }
 
@@ -143,9 +160,10 @@ INLINE void tile(const word_kind kind, const int rows, const int panels, const p
     vec sums[12][8], w[8];
     const int64_t panel_words = c->words * PANEL, x_stride = c->x_stride, words = c->words;
     const uint32_t *x = c->x + row * x_stride, *weights = c->weights + panel * panel_words;
-    /* While the second rows are at work, the next panel comes from memory. */
-    const int is_last = (panel + panels) * PANEL >= c->outputs;
-    const uint32_t *ahead = row == ROW_BLOCK && panels == 1 && !is_last ? weights + panel_words : NULL;
+    /* Weights that are read once are asked for a little ahead; others while the second rows are at work. */
+    const uint32_t *ahead = c->rows <= ROW_BLOCK ? weights + STREAM_AHEAD
+                            : row == ROW_BLOCK   ? weights + panel_words
+                                                 : NULL;
     UNROLL for (int j = 0; j < 2 * panels; j++) {
         vec start = {0};
         if (kind == WORD_INT8) {
@@ -160,8 +178,9 @@ INLINE void tile(const word_kind kind, const int rows, const int panels, const p
             w[j] = load(weights + (j / 2) * panel_words + k * PANEL + j % 2 * LANES);
         }
         if (ahead) {
-            __builtin_prefetch(ahead + k * PANEL, 0, 2);
-            __builtin_prefetch(ahead + k * PANEL + LANES, 0, 2);
+            UNROLL for (int j = 0; j < 2 * panels; j++) {
+                __builtin_prefetch(ahead + (j / 2) * panel_words + k * PANEL + j % 2 * LANES, 0, 3);
+            }
         }
         UNROLL for (int i = 0; i < rows; i++) {
             veci word = splat_word(x[i * x_stride + k]);
@@ -176,10 +195,10 @@ INLINE void tile(const word_kind kind, const int rows, const int panels, const p
             done[j * rows + i] = sums[i][j];
         }
     }
-    finish(kind, c, done, rows, panels, row, panel);
+    (is_integer(kind) ? finish_integers : finish_floats)(c, done, rows, panels, row, panel);
 }
 
-/* 1 or 2 rows: panels in fours or twos, then one by one. */
+/* 1 or 2 rows: panels in twos, then one by one. */
 INLINE void few_rows(const word_kind kind, const int rows, const int panels, const product_call *c, int64_t row,
                      int64_t first, int64_t end) {
     for (; first + panels <= end; first += panels) {
@@ -196,7 +215,7 @@ INLINE void many_rows(const word_kind kind, const int rows, const product_call *
 
 INLINE void run_kind(const word_kind kind, const product_call *c, int64_t first, int64_t end) {
     if (c->rows == 1) {
-        few_rows(kind, 1, 4, c, 0, first, end);
+        few_rows(kind, 1, 2, c, 0, first, end);
         return;
     }
     if (c->rows == 2) {
