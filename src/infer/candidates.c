@@ -1,5 +1,5 @@
-/* After the first few, only values above the worst one kept are looked at; the row kernels
- * skip the others by whole vectors. Log-probabilities are made of the chosen ones alone. */
+/* Only values that reach a floor under the wanted ones, and then the worst one kept, are looked at; the row
+ * kernels skip the others by whole vectors. Log-probabilities are made of the chosen ones alone. */
 #include "infer/candidates.h"
 
 #include <math.h>
@@ -8,9 +8,11 @@
 int likeliest(const row_kernels *rows, const float *values, int64_t n, int32_t never, int wanted, float *best,
               int32_t *tokens) {
     int count = 0;
+    const float reached = rows->floor_of(values, n, wanted + 1); /* one of them may be `never` */
+    const float bound = nextafterf(reached, -INFINITY);
     for (int64_t i = 0; i < n; i++) {
-        if (count == wanted) {
-            i = rows->next_above(values, i, n, best[count - 1]);
+        if (count == wanted || reached > -INFINITY) {
+            i = rows->next_above(values, i, n, count == wanted ? best[count - 1] : bound);
             if (i == n) {
                 break;
             }
@@ -53,6 +55,20 @@ candidate candidate_of_token(const row_kernels *rows, float *logits, int64_t voc
                              int32_t row) {
     float own = logits[token] - rows->log_sum_exp(logits, vocabulary);
     return (candidate){base + (double)own, row, token, own};
+}
+
+int candidates_merge(candidate *best, int count, int most, const candidate *list, int n) {
+    for (int i = 0; i < n; i++) {
+        if (count == most && !candidate_precedes(list[i], best[most - 1])) {
+            continue;
+        }
+        int place = count < most ? count++ : most - 1;
+        for (; place > 0 && candidate_precedes(list[i], best[place - 1]); place--) {
+            best[place] = best[place - 1];
+        }
+        best[place] = list[i];
+    }
+    return count;
 }
 
 static int compare(const void *a, const void *b) {

@@ -23,6 +23,10 @@ int candidates_of_row(const row_kernels *rows, float *logits, int64_t vocabulary
 candidate candidate_of_token(const row_kernels *rows, float *logits, int64_t vocabulary, int32_t token, double base,
                              int32_t row);
 
+/* Puts a list [n] among the `count` of `best`, which are in candidate_precedes' order and of which at most `most`
+ * stay; returns their number. */
+int candidates_merge(candidate *best, int count, int most, const candidate *list, int n);
+
 /* Sorts by candidate_precedes. */
 void candidates_sort(candidate *list, int count);
 

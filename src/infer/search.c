@@ -320,24 +320,36 @@ static attn_status find_candidates(worker *w, tensor *const *x, int64_t rows, ca
     return t->status;
 }
 
+/* A constrained beam chooses among all that its rows' lists hold; lists and counts are the sentence's. */
+static int choose_constrained(beam *b, const candidate *list, int wanted, const int *counts, candidate *chosen) {
+    candidate merged[64 * MOST_ROW_CANDIDATES];
+    int count = 0;
+    for (int k = 0; k < b->alive; k++) {
+        memcpy(merged + count, list + k * wanted, (size_t)counts[k] * sizeof *merged);
+        count += counts[k];
+    }
+    candidates_sort(merged, count);
+    constraint_order(b, merged, count, chosen);
+    return count < beam_candidates(b) ? count : beam_candidates(b);
+}
+
 /* Every living sentence goes one token on; those that are done leave. */
 static attn_status advance(worker *w, const candidate *list, int wanted, const int *counts) {
-    candidate merged[64 * MOST_ROW_CANDIDATES], ordered[64 * MOST_ROW_CANDIDATES];
-    int64_t row = 0;
+    candidate chosen[64 * MOST_ROW_CANDIDATES];
     attn_status status = ATTN_OK;
     for (size_t i = 0; i < w->alive_count && !status; i++) {
         beam *b = &w->alive[i].beam;
+        const int rows = b->alive;
         int count = 0;
-        for (int k = 0; k < b->alive; k++, row++) {
-            memcpy(merged + count, list + row * wanted, (size_t)counts[row] * sizeof *merged);
-            count += counts[row];
-        }
-        candidates_sort(merged, count);
         if (beam_is_constrained(b)) {
-            constraint_order(b, merged, count, ordered);
-            memcpy(merged, ordered, (size_t)count * sizeof *merged);
+            count = choose_constrained(b, list, wanted, counts, chosen);
         }
-        status = beam_advance(b, merged, count < beam_candidates(b) ? count : beam_candidates(b));
+        for (int k = 0; k < rows && !beam_is_constrained(b); k++) {
+            count = candidates_merge(chosen, count, beam_candidates(b), list + k * wanted, counts[k]);
+        }
+        status = beam_advance(b, chosen, count);
+        list += rows * wanted;
+        counts += rows;
     }
     for (size_t i = w->alive_count; i-- > 0 && !status;) {
         if (w->alive[i].beam.done) {

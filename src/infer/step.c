@@ -8,19 +8,10 @@
 
 #include "model/transformer.h"
 
-/* Rounded up to three leading bits: the products cut rows into powers of two. */
-int64_t step_padded_rows(int64_t rows) {
-    int64_t unit = 1;
-    while (rows >= 8 * unit) {
-        unit *= 2;
-    }
-    return (rows + unit - 1) / unit * unit;
-}
-
-/* x[r] = scale * embedding[id] + position, as op_embedding; rows behind are 0. */
+/* x[r] = scale * embedding[id] + position, as op_embedding. */
 static tensor *embed_rows(tape *t, const transformer *model, const step_input *in) {
-    int64_t n = model->config.d_model, padded = step_padded_rows(in->rows);
-    tensor *x = tape_tensor(t, padded, n);
+    int64_t n = model->config.d_model;
+    tensor *x = tape_tensor(t, in->rows, n);
     if (!x) {
         return NULL;
     }
@@ -32,7 +23,6 @@ static tensor *embed_rows(tape *t, const transformer *model, const step_input *i
             out[r * n + j] = row[j] * model->embedding_scale + position[j];
         }
     }
-    memset(out + in->rows * n, 0, (size_t)((padded - in->rows) * n) * sizeof(float));
     return x;
 }
 
@@ -42,8 +32,13 @@ static tensor *attend_each(tape *t, const multi_head_attention *a, const tensor 
     arena_mark mark = arena_get_mark(t->memory);
     float *room = tape_memory(t, a->heads * (places.stride + 15) / 16 * 16 + a->heads * 16, sizeof *room);
     for (int64_t r = 0; r < rows && room; r++) {
+        const int32_t *list = places.table + r * places.stride, *next = list + places.stride, count = places.lengths[r];
+        int32_t more = r + 1 < rows ? places.lengths[r + 1] : 0;
+        if (more == count && next[more - 1] == list[count - 1]) { /* of the same sentence: they are at hand */
+            more = 0;
+        }
         t->rows->attend((float *)y->data + r * a->width, (const float *)q->data + r * q->columns, c->rows[layer], a->width,
-                        a->heads, places.table + r * places.stride, places.lengths[r], room);
+                        a->heads, list, count, next, more, room);
     }
     arena_return_to(t->memory, mark);
     return room ? y : NULL;
@@ -56,7 +51,6 @@ static tensor *attend(tape *t, const multi_head_attention *a, tensor *q, int64_t
     if (!y) {
         return NULL;
     }
-    memset((float *)y->data + rows * a->width, 0, (size_t)((q->rows - rows) * a->width) * sizeof(float));
     int64_t d = a->width / a->heads;
     if (d % 16 == 0) {
         return attend_each(t, a, q, rows, places, c, layer, y);

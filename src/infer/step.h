@@ -26,9 +26,6 @@ typedef struct step_input {
                            * mean of its heads; cells behind a row's length stay as they are */
 } step_input;
 
-/* A number of rows >= rows that cuts into few blocks of the products. */
-int64_t step_padded_rows(int64_t rows);
-
 /* A Transformer's parts, for every model whose text one writes: the products' weights, packed;
  * an encoder's result [rows, width] as every layer's cross-attention keys and values; and
  * the step itself. */

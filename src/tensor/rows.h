@@ -77,11 +77,15 @@ typedef struct row_kernels {
     float (*log_sum_exp)(const float *z, int64_t n);
     /* y [width] = attention of one query [width] to places[0 .. count - 1] of rows [.., 2 width],
      * each a key and a value of all heads, scores scaled by 1 / sqrt(width / heads), which is a
-     * multiple of 16. room: heads * (count rounded up to 16) f32. count >= 1. */
+     * multiple of 16. room: heads * (count rounded up to 16) f32. count >= 1. next [next_count]: the places
+     * that the next call will want, which are asked for already; none changes nothing but the time. */
     void (*attend)(float *y, const float *q, const float *rows, int64_t width, int64_t heads, const int32_t *places,
-                   int64_t count, float *room);
+                   int64_t count, const int32_t *next, int64_t next_count, float *room);
     /* The first index >= from whose value is above the bound; n if there is none. */
     int64_t (*next_above)(const float *values, int64_t from, int64_t n, float bound);
+    /* A value that at least `wanted` >= 1 of values [n] reach, seldom more than a few others; the largest
+     * for 1, -infinity where it finds none. NaN does not count. */
+    float (*floor_of)(const float *values, int64_t n, int wanted);
 } row_kernels;
 
 /* The table for cpu_selected(). */

@@ -39,8 +39,8 @@ static inline vec score_sixteen(const float *q, const float *const key[16], int6
     return fold_sixteen(sums);
 }
 
-/* exp(scale (s - largest s)) / sum in place; lanes behind count become 0. */
-static void softmax_scores(float *scores, int64_t count, float scale) {
+/* exp(scale (s - largest s)) in place; lanes behind count become 0. Returns 1 / sum. */
+static inline float exponential_scores(float *scores, int64_t count, float scale) {
     const int64_t padded = (count + LANES - 1) / LANES * LANES;
     for (int64_t j = count; j < padded; j++) {
         scores[j] = -INFINITY;
@@ -55,14 +55,12 @@ static void softmax_scores(float *scores, int64_t count, float scale) {
         store(scores + j, e);
         mass += e;
     }
-    const float inverse = 1.0f / fold_sum(mass);
-    for (int64_t j = 0; j < padded; j += LANES) {
-        store(scores + j, load(scores + j) * inverse);
-    }
+    return 1.0f / fold_sum(mass);
 }
 
-/* Values lie anywhere: so many of them are asked for ahead of their use. */
-enum { AHEAD = 6 };
+/* Keys and values lie anywhere: so many values are asked for ahead of their use, and of the next
+ * row's first keys so many columns. */
+enum { AHEAD = 6, NEXT_KEYS = 16, NEXT_COLUMNS = 256 };
 
 /* Asks for n floats' lines. */
 static inline void prefetch(const float *p, int64_t n) {
@@ -71,30 +69,33 @@ static inline void prefetch(const float *p, int64_t n) {
     }
 }
 
-/* `vectors` <= 8 vectors of columns from `at` on: y = sum over keys of weight times value. */
-static inline void sum_values(float *y, const float *rows, int64_t width, const int32_t *places, int64_t count,
-                              const float *weights, int64_t padded, int64_t d, int64_t at, const int vectors) {
+/* `heads` heads of `vectors` vectors each, from column `at` on, together at most 8 vectors:
+ * y = share of the head * sum over keys of weight times value. */
+static inline __attribute__((always_inline)) void sum_values(float *y, const float *rows, int64_t width,
+                                                             const int32_t *places, int64_t count, const float *weights,
+                                                             int64_t padded, const float *shares, int64_t at,
+                                                             const int heads, const int vectors) {
     vec sums[8] = {{0}};
-    const float *weight[8];
-    for (int v = 0; v < vectors; v++) {
-        weight[v] = weights + (at + v * LANES) / d * padded;
-    }
     for (int64_t j = 0; j < count; j++) {
         const float *value = rows + (int64_t)places[j] * 2 * width + width + at;
         if (j + AHEAD < count) {
-            prefetch(rows + (int64_t)places[j + AHEAD] * 2 * width + width + at, vectors * LANES);
+            prefetch(rows + (int64_t)places[j + AHEAD] * 2 * width + width + at, heads * vectors * LANES);
         }
-        for (int v = 0; v < vectors; v++) {
-            sums[v] += weight[v][j] * load(value + v * LANES);
+        for (int h = 0; h < heads; h++) {
+            const vec weight = splat(weights[h * padded + j]);
+            for (int v = 0; v < vectors; v++) {
+                sums[h * vectors + v] += weight * load(value + (h * vectors + v) * LANES);
+            }
         }
     }
-    for (int v = 0; v < vectors; v++) {
-        store(y + at + v * LANES, sums[v]);
+    for (int i = 0; i < heads * vectors; i++) {
+        store(y + at + i * LANES, sums[i] * shares[i / vectors]);
     }
 }
 
-static void attend(float *y, const float *q, const float *rows, int64_t width, int64_t heads, const int32_t *places,
-                   int64_t count, float *room) {
+/* Scores [heads][padded] of all keys, not scaled. */
+static inline void score_keys(float *scores, const float *q, const float *rows, int64_t width, int64_t heads,
+                              const int32_t *places, int64_t count) {
     const int64_t d = width / heads, padded = (count + LANES - 1) / LANES * LANES;
     for (int64_t j = 0; j < count; j += 16) {
         const float *key[16];
@@ -106,38 +107,114 @@ static void attend(float *y, const float *q, const float *rows, int64_t width, i
             for (int i = 0; i < next; i++) {
                 prefetch(rows + (int64_t)places[j + 16 + i] * 2 * width + h * d, d);
             }
-            store(room + h * padded + j, score_sixteen(q, key, h * d, d));
+            store(scores + h * padded + j, score_sixteen(q, key, h * d, d));
         }
     }
+}
+
+static void attend(float *y, const float *q, const float *rows, int64_t width, int64_t heads, const int32_t *places,
+                   int64_t count, const int32_t *next, int64_t next_count, float *room) {
+    const int64_t d = width / heads, padded = (count + LANES - 1) / LANES * LANES;
+    float shares[heads];
+    score_keys(room, q, rows, width, heads, places, count);
+    for (int64_t j = 0; j < count && j < AHEAD; j++) {
+        prefetch(rows + (int64_t)places[j] * 2 * width + width, width < 8 * LANES ? width : 8 * LANES);
+    }
     for (int64_t h = 0; h < heads; h++) {
-        softmax_scores(room + h * padded, count, 1.0f / sqrtf((float)d));
+        shares[h] = exponential_scores(room + h * padded, count, 1.0f / sqrtf((float)d));
     }
-    int64_t at = 0;
-    for (; at + 8 * LANES <= width; at += 8 * LANES) {
-        sum_values(y, rows, width, places, count, room, padded, d, at, 8);
+    for (int64_t j = 0; j < next_count && j < NEXT_KEYS; j++) {
+        prefetch(rows + (int64_t)next[j] * 2 * width, width < NEXT_COLUMNS ? width : NEXT_COLUMNS);
     }
-    for (; at < width; at += LANES) {
-        sum_values(y, rows, width, places, count, room, padded, d, at, 1);
+    int64_t h = 0;
+    for (; d == 16 && h + 8 <= heads; h += 8) {
+        sum_values(y, rows, width, places, count, room + h * padded, padded, shares + h, h * d, 8, 1);
     }
+    for (; d == 32 && h + 4 <= heads; h += 4) {
+        sum_values(y, rows, width, places, count, room + h * padded, padded, shares + h, h * d, 4, 2);
+    }
+    for (; d == 64 && h + 2 <= heads; h += 2) {
+        sum_values(y, rows, width, places, count, room + h * padded, padded, shares + h, h * d, 2, 4);
+    }
+    for (; h < heads; h++) {
+        int64_t at = h * d;
+        for (; at + 8 * LANES <= (h + 1) * d; at += 8 * LANES) {
+            sum_values(y, rows, width, places, count, room + h * padded, padded, shares + h, at, 1, 8);
+        }
+        for (; at < (h + 1) * d; at += LANES) {
+            sum_values(y, rows, width, places, count, room + h * padded, padded, shares + h, at, 1, 1);
+        }
+    }
+}
+
+/* Bit i: values[i] > bound, of 64. */
+static inline uint64_t above(const float *values, vec bound) {
+#if defined(__AVX512F__)
+    uint64_t bits[4];
+    __mmask16 part[4];
+    for (int v = 0; v < 4; v++) {
+        part[v] = _mm512_cmp_ps_mask((__m512)load(values + v * LANES), (__m512)bound, _CMP_GT_OQ);
+    }
+    if (!(part[0] | part[1] | part[2] | part[3])) {
+        return 0;
+    }
+    for (int v = 0; v < 4; v++) {
+        bits[v] = (uint64_t)part[v] << (v * LANES);
+    }
+    return bits[0] | bits[1] | bits[2] | bits[3];
+#else
+    veci any = {0};
+    for (int v = 0; v < 4; v++) {
+        any |= load(values + v * LANES) > bound;
+    }
+    int32_t found = 0;
+    for (int j = 0; j < LANES; j++) {
+        found |= any[j];
+    }
+    uint64_t bits = 0;
+    for (int j = 0; j < 4 * LANES && found; j++) {
+        bits |= (uint64_t)(values[j] > bound[0]) << j;
+    }
+    return bits;
+#endif
 }
 
 /* The first index from `from` on whose value is above the bound; n if there is none. */
 static int64_t next_above(const float *values, int64_t from, int64_t n, float bound) {
     int64_t i = from;
     for (; i + 4 * LANES <= n; i += 4 * LANES) {
-        veci any = (load(values + i) > bound) | (load(values + i + LANES) > bound) | (load(values + i + 2 * LANES) > bound) |
-                   (load(values + i + 3 * LANES) > bound);
-        int32_t lanes[LANES], found = 0;
-        memcpy(lanes, &any, sizeof lanes);
-        for (int j = 0; j < LANES; j++) {
-            found |= lanes[j];
-        }
-        if (found) {
-            break;
+        uint64_t bits = above(values + i, splat(bound));
+        if (bits) {
+            return i + __builtin_ctzll(bits);
         }
     }
     while (i < n && !(values[i] > bound)) {
         i++;
     }
     return i;
+}
+
+/* Each of 64 groups of values has a largest; `wanted` values reach the lowest of the `wanted` largest of these. */
+static float floor_of(const float *values, int64_t n, int wanted) {
+    vec top[4];
+    for (int v = 0; v < 4; v++) {
+        top[v] = splat(-INFINITY);
+    }
+    int64_t i = 0;
+    for (; i + 4 * LANES <= n; i += 4 * LANES) {
+        for (int v = 0; v < 4; v++) {
+            top[v] = maximum(load(values + i + v * LANES), top[v]);
+        }
+    }
+    for (int v = 0; i < n; i += LANES, v++) {
+        top[v] = maximum(load_some(values + i, n - i, -INFINITY), top[v]);
+    }
+    float found = INFINITY;
+    for (int k = 0; k < wanted && found > -INFINITY; k++) {
+        found = fold_maximum(maximum(maximum(top[0], top[1]), maximum(top[2], top[3])));
+        for (int v = 0; v < 4; v++) {
+            top[v] = choose(top[v] == found, splat(-INFINITY), top[v]);
+        }
+    }
+    return found;
 }

@@ -351,4 +351,4 @@ static double sum_of_squares(const float *values, int64_t n) {
 const row_kernels ROWS_TABLE = {
     widen, narrow, add, dropout, layer_norm, layer_norm_backward, rms_norm, rms_norm_backward,
     cross_entropy, log_softmax, swish, swish_backward, gelu, gelu_backward, gelu_tanh, gelu_tanh_backward, rectify_backward, adam, blend, sum_of_squares,
-    log_sum_exp, attend, next_above};
+    log_sum_exp, attend, next_above, floor_of};

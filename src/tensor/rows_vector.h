@@ -66,26 +66,33 @@ static inline vec maximum(vec a, vec b) {
 #endif
 }
 
+static inline vec minimum(vec a, vec b) {
+#if defined(__AVX512F__)
+    return (vec)_mm512_min_ps((__m512)a, (__m512)b);
+#else
+    return choose(a < b, a, b);
+#endif
+}
+
+/* Lane i takes lane i + n (mod 16). */
+#define ROTATED(v, n)                                                                                                 \
+    __builtin_shufflevector(v, v, (n), (n) + 1, (n) + 2, (n) + 3, (n) + 4, (n) + 5, (n) + 6, (n) + 7, (n) + 8, (n) + 9, \
+                            (n) + 10, (n) + 11, (n) + 12, (n) + 13, (n) + 14, (n) + 15)
+
 static inline float fold_sum(vec v) {
-    float lane[LANES];
-    memcpy(lane, &v, sizeof lane);
-    for (int half = LANES / 2; half; half /= 2) {
-        for (int i = 0; i < half; i++) {
-            lane[i] += lane[i + half];
-        }
-    }
-    return lane[0];
+    v += ROTATED(v, 8);
+    v += ROTATED(v, 4);
+    v += ROTATED(v, 2);
+    v += ROTATED(v, 1);
+    return v[0];
 }
 
 static inline float fold_maximum(vec v) {
-    float lane[LANES];
-    memcpy(lane, &v, sizeof lane);
-    for (int half = LANES / 2; half; half /= 2) {
-        for (int i = 0; i < half; i++) {
-            lane[i] = lane[i] > lane[i + half] ? lane[i] : lane[i + half];
-        }
-    }
-    return lane[0];
+    v = maximum(v, ROTATED(v, 8));
+    v = maximum(v, ROTATED(v, 4));
+    v = maximum(v, ROTATED(v, 2));
+    v = maximum(v, ROTATED(v, 1));
+    return v[0];
 }
 
 /* e^x = 2^n e^r with n = round(x log2 e), |r| <= log 2 / 2, and Taylor's series for
@@ -93,8 +100,8 @@ static inline float fold_maximum(vec v) {
  * stays NaN. */
 static inline vec exponential(vec x) {
     const vec magic = splat(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
-    veci small = x < splat(-87.3f), large = x > splat(88.0f);
-    vec held = choose(large, splat(88.0f), choose(small, splat(-87.3f), x));
+    const vec lowest = splat(-87.3f);
+    vec held = minimum(splat(88.0f), maximum(lowest, x));
     vec shifted = held * 1.44269504f + magic;
     vec n = shifted - magic;
     vec r = held - n * 0.693359375f;
@@ -106,10 +113,15 @@ static inline vec exponential(vec x) {
     e = e * r + 0.5f;
     e = e * r + 1.0f;
     e = e * r + 1.0f;
+#if defined(__AVX512F__)
+    __mmask16 kept = _mm512_cmp_ps_mask((__m512)x, (__m512)lowest, _CMP_NLT_UQ);
+    return (vec)_mm512_maskz_scalef_ps(kept, (__m512)e, (__m512)n);
+#else
     veci power = ((veci)shifted - (veci)magic) << 23;
     vec result = (vec)((veci)e + power);
-    result = choose(small, splat(0), result);
+    result = choose(x < lowest, splat(0), result);
     return choose(x == x, result, x);
+#endif
 }
 
 #endif

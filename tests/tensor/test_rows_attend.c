@@ -45,7 +45,7 @@ static void check(const row_kernels *kernels, int64_t width, int64_t heads, int6
     for (int64_t j = 0; j < count; j++) {
         places[j] = (int32_t)(j * 31 % PLACES);
     }
-    kernels->attend(y, q, rows, width, heads, places, count, room);
+    kernels->attend(y, q, rows, width, heads, places, count, places, count, room);
     for (int64_t c = 0; c < width; c++) {
         double right = expected(q, rows, width, heads, places, count, c);
         /* scores of at most 128 terms to 1e-5, weights that sum to 1 over values below 5 */
@@ -79,7 +79,7 @@ static void nan_in_a_key_reaches_its_head_alone(void **state) {
         q[i] = 1;
     }
     rows[3] = NAN;
-    rows_select()->attend(y, q, rows, 32, 2, places, 2, room);
+    rows_select()->attend(y, q, rows, 32, 2, places, 2, NULL, 0, room);
     for (int i = 0; i < 32; i++) {
         assert_true((y[i] != y[i]) == (i < 16));
     }
@@ -104,11 +104,41 @@ static void next_above_is_the_first(void **state) {
     }
 }
 
+static int reaching(const float *values, int n, float floor) {
+    int count = 0;
+    for (int i = 0; i < n; i++) {
+        count += values[i] >= floor;
+    }
+    return count;
+}
+
+static void as_many_values_as_wanted_reach_the_floor(void **state) {
+    (void)state;
+    enum { MOST = 1000 };
+    float values[MOST];
+    for (int i = 0; i < MOST; i++) { /* few values: many ties */
+        values[i] = i % 7 == 3 ? NAN : (float)random_below(SEED, (uint64_t)i, 40);
+    }
+    for (int n = 0; n <= MOST; n += 1 + n / 8) {
+        const int numbers = reaching(values, n, -INFINITY);
+        for (int wanted = 1; wanted < 90; wanted++) {
+            float floor = rows_select()->floor_of(values, n, wanted);
+            assert_true(reaching(values, n, floor) >= (wanted < numbers ? wanted : numbers));
+            assert_true(wanted > 1 || numbers == 0 || reaching(values, n, nextafterf(floor, INFINITY)) == 0);
+        }
+    }
+    for (int i = 0; i < MOST; i++) {
+        values[i] = random_uniform(SEED, (uint64_t)i);
+    }
+    assert_true(reaching(values, MOST, rows_select()->floor_of(values, MOST, 10)) <= 20);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(attention_of_scattered_rows_is_right),
         cmocka_unit_test(nan_in_a_key_reaches_its_head_alone),
         cmocka_unit_test(next_above_is_the_first),
+        cmocka_unit_test(as_many_values_as_wanted_reach_the_floor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
