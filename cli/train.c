@@ -136,7 +136,8 @@ static int check_task(const command_usage *usage, const attn_train_options *o, c
         const char *option;
         int tasks;
     } OWN[] = {{"architecture", TRANSLATE | LANGUAGE}, {"cell", TRANSLATE}, {"score", TRANSLATE}, {"hidden", TRANSLATE},
-               {"pooling", CLASSIFY}, {"word-dropout", CLASSIFY}, {"r-drop", CLASSIFY}, {"convolution", CLASSIFY | MASKED}, {"mask-share", MASKED},
+               {"pooling", CLASSIFY}, {"word-dropout", CLASSIFY}, {"r-drop", CLASSIFY}, {"convolution", CLASSIFY | MASKED}, {"letters", CLASSIFY | MASKED},
+               {"mask-share", MASKED},
                {"family", LANGUAGE}, {"kv-heads", LANGUAGE}, {"block", LANGUAGE},
                {"max-tokens", ~LANGUAGE}, {"skip-invalid", ~LANGUAGE},
                {"images", IMAGE}, {"labels", IMAGE}, {"image-size", IMAGE}, {"patch-size", IMAGE}, {"colour", IMAGE},
@@ -155,7 +156,7 @@ static int check_task(const command_usage *usage, const attn_train_options *o, c
 static int check_given(const command_usage *usage, const attn_train_options *o, const option_row *rows) {
     static const char *const SHAPE[] = {"tokenizer", "vocabulary", "join-continuation", "layers", "width", "heads",
                                         "feed-forward", "activation", "max-positions", "architecture", "cell",
-                                        "score", "hidden", "attention", "convolution"};
+                                        "score", "hidden", "attention", "convolution", "letters"};
     static const char *const SHAPES_OWN[][6] = {{"heads", "feed-forward", "activation", "attention", "attention-dropout", NULL},
                                                 {"cell", "score", "hidden", NULL}}; /* by architecture */
     static const struct {
@@ -323,6 +324,8 @@ int command_train(int argc, char **argv) {
                                                          "the answers differ is added to the loss"),
         option_int("convolution", &o.convolution, 0, 31, "K", "classify, masked: before the layers, a convolution over K words, K "
                                                               "odd; 0: none"),
+        option_int("letters", &o.letters, 0, 1 << 22, "N", "classify, masked, tokenizer words: a word's letters, hashed to N numbers, "
+                                                            "add to its vector, so that unseen words have one; 0: none"),
         option_double("word-dropout", &o.word_dropout, 0, 0.99, "P", "classify: chance that a word is hidden in training"),
         option_double("mask-share", &o.mask_share, 0.01, 0.9, "X", "masked: share of the words that are to be guessed"),
         option_double("attention-dropout", &o.attention_dropout, 0, 0.99, "P", "Transformer: on attention weights"),

@@ -708,6 +708,9 @@ typedef struct attn_train_options {
     int vocabulary;            /* 8000 */
     attn_pooling pooling;      /* ATTN_POOLING_ATTENTION; of a classifier */
     int convolution;           /* 0 (none) or odd; classifying and guessing: words that a convolution before the layers sees */
+    int letters;               /* 0 (none), at most 2^22; classifying and guessing, tokenizer words: numbers that words' 3 to
+                                * 5 letters in a row are hashed to; a word's vector is its own plus the mean of theirs, so
+                                * that words outside the vocabulary have one too (Bojanowski et al. 2017) */
     double r_drop;             /* 0, at most 1000; classifying: two readings of a text ought to agree (Wu et al. 2021) */
     double word_dropout;       /* 0.1; classifying: the chance that a token is hidden in training */
     double mask_share;         /* 0.15; guessing: the share of tokens that are to be guessed */

@@ -4,6 +4,7 @@
 
 #include "base/memory.h"
 #include "base/utf8.h"
+#include "data/spelling.h"
 #include "data/tokenizer_private.h"
 
 void tokenizer_options_defaults(tokenizer_options *options) {
@@ -269,7 +270,13 @@ static attn_status take_id(void *context, int32_t id) {
 
 static attn_status take_word(void *context, const char *word, size_t length) {
     piece_taker *taker = context;
-    return wordpiece_ids(&taker->t->pieces, word, length, taker->t->unk, take_id, taker);
+    spelling *more = taker->buffer->unknown;
+    if (more && more->count > (size_t)(INT32_MAX - 1 - more->first)) {
+        return fail(ATTN_ERROR_UNSUPPORTED, "there are more than %zu words outside the vocabulary", more->count);
+    }
+    int32_t unknown = more ? more->first + (int32_t)more->count : taker->t->unk;
+    attn_status status = wordpiece_ids(&taker->t->pieces, word, length, unknown, take_id, taker);
+    return !status && more && taker->buffer->ids[taker->buffer->count - 1] == unknown ? spelling_add(more, word, length) : status;
 }
 
 attn_status tokenizer_encode(const tokenizer *t, tokenizer_side side, const char *text, size_t length,

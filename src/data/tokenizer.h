@@ -63,11 +63,15 @@ attn_status tokenizer_save(const tokenizer *t, const char *folder);
 
 void tokenizer_free(tokenizer *t); /* NULL is allowed */
 
+struct spelling;
+
 /* A growing array of ids; start with all zero, release with id_buffer_release. */
 typedef struct id_buffer {
     int32_t *ids;
     size_t count;
     size_t capacity;
+    struct spelling *unknown; /* lent; WordPiece: words that the vocabulary lacks are added there and get
+                                 its ids (spelling.h); NULL: they get <unk> */
 } id_buffer;
 
 void id_buffer_release(id_buffer *buffer);

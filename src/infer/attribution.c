@@ -22,6 +22,7 @@ typedef struct passes {
     tape t;
     input_watch watch;
     id_buffer ids;    /* the text's */
+    spelling more;    /* a classifier's words outside the vocabulary */
     id_buffer target; /* of a translation */
     int32_t *inputs;  /* the decoder's: the start, then the target without its end */
     int64_t wanted;   /* a label; -1: the likeliest */
@@ -253,7 +254,7 @@ static void say(const attn_translate_options *options, const char *sentence) {
 static attn_status prepare_classifier(passes *p, const char *text, const char *answer, const attn_translate_options *o) {
     const bert *m = p->model->network.model;
     char changed[CHANGE_ROOM] = "";
-    p->still.bert = *m;
+    p->still.bert = encoder_with_words(m, &p->more, &p->ids);
     p->still.bert.config.hidden_dropout = p->still.bert.config.attention_dropout = 0;
     p->out->layers[0] = m->config.layers;
     p->wanted = answer ? vocabulary_find(&m->config.labels, answer, strlen(answer)) : -1;
@@ -346,6 +347,9 @@ static attn_status run_passes(passes *p) {
     for (size_t i = 0; i < count && !status; i++) {
         status = run_pass(p, i, &answers[i]);
     }
+    for (size_t i = 0; p->more.count > 0 && i < tokens; i++) { /* shown as [UNK] */
+        p->ids.ids[i] = p->ids.ids[i] < p->more.first ? p->ids.ids[i] : tokenizer_unk(p->model->tokenizer);
+    }
     status = status ? status : token_list_fill(&a->tokens, p->model->tokenizer, p->ids.ids, tokens);
     status = status ? status : name_answers(p, answers, count);
     status = status ? status : roll(p);
@@ -377,6 +381,7 @@ attn_status attn_attribute(const attn_model *model, const char *text, const char
                             model->directory, model->network.kind->name);
         status = status ? status : run_passes(p);
         id_buffer_release(&p->ids);
+        spelling_release(&p->more);
         id_buffer_release(&p->target);
         memory_free(p->inputs);
     }

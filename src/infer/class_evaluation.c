@@ -84,22 +84,25 @@ static attn_status encode_lines(const attn_model *model, const bert *encoder, co
 static attn_status add_answers(const attn_model *model, const parallel_text *text, const int32_t *places, double *sums) {
     const bert *encoder;
     classifier *runner = NULL;
-    id_buffer ids = {0};
+    id_buffer ids;
+    spelling more;
     attn_status status = model_check_classifier(model, &encoder);
     if (status) {
         return status;
     }
+    const bert reader = encoder_with_words(encoder, &more, &ids);
     size_t labels = encoder->config.labels.size;
     size_t *offsets = memory_allocate(text->pairs + 1, sizeof *offsets);
     float *probabilities = memory_allocate(text->pairs, labels * sizeof *probabilities);
     status = offsets && probabilities ? encode_lines(model, encoder, text, &ids, offsets) : ATTN_ERROR_MEMORY;
-    status = status ? status : classifier_new(encoder, &encoder->parameters, &runner);
+    status = status ? status : classifier_new(&reader, &reader.parameters, &runner);
     status = status ? status : classifier_run(runner, ids.ids, offsets, text->pairs, probabilities, NULL);
     if (!status) {
         class_ensemble_add(probabilities, text->pairs, labels, places, sums);
     }
     classifier_free(runner);
     id_buffer_release(&ids);
+    spelling_release(&more);
     memory_free(probabilities);
     memory_free(offsets);
     return status;

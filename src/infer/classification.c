@@ -89,8 +89,10 @@ attn_status attn_classify(const attn_model *model, const char *const *texts, siz
         return status;
     }
     attn_classification *c;
-    id_buffer ids = {0};
+    id_buffer ids;
+    spelling more;
     classifier *runner = NULL;
+    const bert reader = encoder_with_words(encoder, &more, &ids);
     status = classification_new(count, encoder->config.labels.size, &c);
     if (status) {
         return status;
@@ -98,14 +100,16 @@ attn_status attn_classify(const attn_model *model, const char *const *texts, siz
     status = encode_all_texts(model, encoder, texts, warn, context, c, &ids);
     c->weights = status ? NULL : memory_allocate(ids.count, sizeof *c->weights);
     c->tokens = status ? NULL : memory_allocate(ids.count, sizeof *c->tokens);
-    status = status ? status : c->weights && c->tokens ? classifier_new(encoder, &encoder->parameters, &runner) : ATTN_ERROR_MEMORY;
+    status = status ? status : c->weights && c->tokens ? classifier_new(&reader, &reader.parameters, &runner) : ATTN_ERROR_MEMORY;
     status = status ? status : classifier_run(runner, ids.ids, c->offsets, count, c->probabilities, c->weights);
     for (size_t i = 0; i < ids.count && !status; i++) {
-        c->tokens[i] = shown_piece(model->tokenizer, ids.ids[i]);
+        int known = ids.ids[i] < encoder->config.vocab_size;
+        c->tokens[i] = shown_piece(model->tokenizer, known ? ids.ids[i] : tokenizer_unk(model->tokenizer));
         status = c->tokens[i] ? ATTN_OK : ATTN_ERROR_MEMORY;
     }
     classifier_free(runner);
     id_buffer_release(&ids);
+    spelling_release(&more);
     if (status) {
         attn_classification_free(c);
         return status;

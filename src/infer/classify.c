@@ -210,6 +210,14 @@ double confusion_f1(const size_t *confusion, size_t labels, size_t label, double
     return there + given ? 2 * (double)right / (double)(there + given) : NAN;
 }
 
+bert encoder_with_words(const bert *model, spelling *more, id_buffer *ids) {
+    bert copy = *model;
+    *more = (spelling){.buckets = model->config.letters, .first = model->config.vocab_size};
+    *ids = (id_buffer){.unknown = model->config.letters > 0 ? more : NULL};
+    copy.more = ids->unknown;
+    return copy;
+}
+
 attn_status encode_for_bert(const tokenizer *t, size_t positions, const char *text, id_buffer *buffer, char *changed) {
     size_t first = buffer->count;
     attn_status status = memory_grow(&buffer->ids, &buffer->capacity, first + 2, sizeof *buffer->ids);

@@ -13,6 +13,10 @@ typedef struct classifier classifier;
 attn_status classifier_new(const bert *model, const parameters *view, classifier **made);
 void classifier_free(classifier *c); /* NULL is allowed */
 
+/* For one call: a copy of the model whose words outside the vocabulary go to *more by way of *ids (of
+ * these, both are to be released); without letters they stay [UNK]. */
+bert encoder_with_words(const bert *model, spelling *more, id_buffer *ids);
+
 /* Sequences [CLS] .. [SEP] -> probabilities [sequences, labels]. weights [tokens] (may be
  * NULL): the pooling's attention, or with the pooling of [CLS] what [CLS] attends to in the
  * last layer, the mean of its heads; they sum to 1 over a sequence. A sequence's figures do

@@ -185,6 +185,9 @@ static void describe_bert(const attn_model *model, FILE *out) {
     if (c->convolution > 0) {
         (void)fprintf(out, "  convolution           %d words\n", c->convolution);
     }
+    if (c->letters > 0) {
+        (void)fprintf(out, "  letters               %d numbers\n", c->letters);
+    }
     for (size_t k = 0; k < c->labels.size; k++) {
         (void)fprintf(out, "  label %-16zu%s\n", k, vocabulary_piece(&c->labels, k).bytes);
     }

@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/file_memory.h"
+#include "model/bert.h"
 #include "model/folder.h"
 #include "model/safetensors.h"
 
@@ -72,6 +73,10 @@ attn_status attn_model_load_as(const char *directory, attn_compute compute, attn
     if (!status && m->network.kind->limits(m->network.model).vocabulary > 0) { /* pictures and sounds have no words */
         status = tokenizer_load(directory, &m->tokenizer);
         status = status ? status : check_agreement(m);
+        if (!status && m->network.kind == &bert_kind) {
+            status = bert_spell(m->network.model, m->tokenizer);
+            status = status ? fail_within(status, "%s", directory) : ATTN_OK;
+        }
     }
     if (!status) {
         m->translator = translator_of(&m->network);

@@ -99,6 +99,8 @@ static attn_status declare(bert *m) {
     status = status ? status : parameters_declare(set, 1, 2, c->type_vocab_size, width, &m->types,
                                                   "bert.embeddings.token_type_embeddings.weight");
     status = status ? status : declare_norm(m, &m->embedding_norm, "bert.embeddings.LayerNorm");
+    status = status || c->letters == 0 ? status : parameters_declare(set, 1, 2, c->letters, width, &m->letters,
+                                                                     "bert.embeddings.letter_embeddings.weight");
     status = status || c->convolution == 0 ? status : declare_convolution(m);
     for (int i = 0; i < c->layers && !status; i++) {
         status = declare_layer(m, &m->layers[i], i);
@@ -131,6 +133,7 @@ attn_status bert_new(const bert_config *config, network_purpose purpose, bert **
 void bert_free(bert *model) {
     if (model) {
         parameters_free(&model->parameters);
+        spelling_release(&model->known);
         memory_free(model->layers);
         bert_config_release(&model->config);
         memory_free(model);
@@ -145,6 +148,15 @@ void bert_set_tokens(bert *model, const tokenizer *t) {
     c->mask_token_id = c->mask_token_id == TOKEN_NONE ? tokenizer_mask(t) : c->mask_token_id;
 }
 
+attn_status bert_spell(bert *model, const tokenizer *t) {
+    if (model->config.letters == 0) {
+        return ATTN_OK;
+    }
+    return model->config.unk_token_id == TOKEN_NONE
+               ? fail(ATTN_ERROR_FORMAT, "config.json has letters, but no unk_token_id for the words that letters alone tell")
+               : spelling_of_vocabulary(&model->known, t, model->config.letters);
+}
+
 /* --- forward --------------------------------------------------------------------- */
 
 static attn_status check_ids(const bert *model, const int32_t *ids, packing p) {
@@ -156,8 +168,9 @@ static attn_status check_ids(const bert *model, const int32_t *ids, packing p) {
                         (long long)length, c->max_position_embeddings);
         }
     }
+    int64_t most = c->vocab_size + (model->more ? (int64_t)model->more->count : 0);
     for (int64_t i = 0; i < p.offsets[p.sequences]; i++) {
-        if (ids[i] < 0 || ids[i] >= c->vocab_size) {
+        if (ids[i] < 0 || ids[i] >= most) {
             return fail(ATTN_ERROR_ARGUMENT, "token %d is outside the vocabulary of %d", ids[i], c->vocab_size);
         }
     }
@@ -177,11 +190,62 @@ static tensor *take_neighbours(tape *t, const bert *model, tensor *x, packing p)
     return op_residual_norm(t, x, seen, n->gain, n->bias, n->epsilon, (float)c->hidden_dropout);
 }
 
-tensor *bert_encode(tape *t, const bert *model, const int32_t *ids, packing p) {
+/* What the words of a text become: both are `ids` but where a word or its letters are hidden. */
+typedef struct word_ids {
+    const int32_t *words;   /* the rows of the words */
+    const int32_t *spelled; /* whose letters are added; NO_LETTERS: none */
+} word_ids;
+
+enum { NO_LETTERS = -1 };
+
+/* A word outside the vocabulary has the row of [UNK]. */
+static const int32_t *table_rows(tape *t, const bert *model, const int32_t *ids, int64_t tokens) {
+    int32_t *rows = model->more ? tape_memory(t, tokens, sizeof *rows) : NULL;
+    for (int64_t i = 0; rows && i < tokens; i++) {
+        rows[i] = ids[i] < model->config.vocab_size ? ids[i] : model->config.unk_token_id;
+    }
+    return model->more ? rows : ids;
+}
+
+static const int32_t *numbers_of(const bert *model, int32_t id, size_t *count) {
+    int known = id < model->config.vocab_size;
+    *count = 0;
+    return known && (id < 0 || (size_t)id >= model->known.count) ? NULL
+                                                                 : spelling_numbers(known ? &model->known : model->more, id, count);
+}
+
+static tensor *add_letters(tape *t, const bert *model, tensor *x, const int32_t *spelled, int64_t tokens) {
+    size_t all = 0, count;
+    int32_t *offsets = t->status ? NULL : tape_memory(t, tokens + 1, sizeof *offsets);
+    for (int64_t i = 0; offsets && i < tokens; i++) {
+        offsets[i] = (int32_t)all;
+        (void)numbers_of(model, spelled[i], &count);
+        all += count;
+    }
+    if (all > INT32_MAX) {
+        tape_fail(t, fail(ATTN_ERROR_UNSUPPORTED, "the texts of a batch have more than 2^31 groups of letters"));
+    }
+    int32_t *numbers = offsets && !t->status ? tape_memory(t, (int64_t)all + 1, sizeof *numbers) : NULL;
+    if (!numbers) {
+        return NULL;
+    }
+    offsets[tokens] = (int32_t)all;
+    for (int64_t i = 0; i < tokens; i++) {
+        const int32_t *own = numbers_of(model, spelled[i], &count);
+        if (count > 0) {
+            memcpy(numbers + offsets[i], own, count * sizeof *numbers);
+        }
+    }
+    return op_row_means(t, x, model->letters, numbers, offsets);
+}
+
+static tensor *encode_words(tape *t, const bert *model, word_ids ids, packing p) {
     const bert_config *c = &model->config;
+    int64_t tokens = p.offsets[p.sequences];
     dropout_rates rates = {(float)c->hidden_dropout, (float)c->attention_dropout, 0};
-    tape_fail(t, check_ids(model, ids, p));
-    tensor *x = op_embedding(t, model->words, ids, p, NULL, 1, 0);
+    const int32_t *rows = t->status ? NULL : table_rows(t, model, ids.words, tokens);
+    tensor *x = op_embedding(t, model->words, rows, p, NULL, 1, 0);
+    x = c->letters > 0 ? add_letters(t, model, x, ids.spelled, tokens) : x;
     x = op_place(t, x, p, p, (place_options){.learned = &model->positions});
     x = op_dropout(t, norm(t, &model->embedding_norm, x), rates.residual);
     tape_watch_input(t, x);
@@ -190,6 +254,11 @@ tensor *bert_encode(tape *t, const bert *model, const int32_t *ids, packing p) {
         x = encoder_layer_forward(t, &model->layers[i], x, p, rates);
     }
     return x;
+}
+
+tensor *bert_encode(tape *t, const bert *model, const int32_t *ids, packing p) {
+    tape_fail(t, check_ids(model, ids, p));
+    return encode_words(t, model, (word_ids){ids, ids}, p);
 }
 
 tensor *bert_pool(tape *t, const bert *model, tensor *x, packing p) {
@@ -212,18 +281,20 @@ static int is_special(const bert_config *c, int32_t id) {
     return id == c->cls_token_id || id == c->sep_token_id || id == c->pad_token_id;
 }
 
-/* Some words hidden, each reading's own. */
-static const int32_t *hide_words(tape *t, const bert *model, const int32_t *ids, int64_t tokens) {
+/* Some words hidden, each reading's own; every other one of them keeps its letters, so that these are
+ * learned to stand alone. */
+static word_ids hide_words(tape *t, const bert *model, const int32_t *ids, int64_t tokens) {
     if (!t->recording || model->noise.word_dropout <= 0 || model->config.unk_token_id == TOKEN_NONE) {
-        return ids;
+        return (word_ids){ids, ids};
     }
-    uint64_t key = tape_draw(t);
-    int32_t *noisy = tape_memory(t, tokens, sizeof *noisy);
-    for (int64_t i = 0; noisy && i < tokens; i++) {
+    uint64_t key = tape_draw(t), letters_key = random_key(key, 1, 0);
+    int32_t *words = tape_memory(t, tokens, sizeof *words), *spelled = tape_memory(t, tokens, sizeof *spelled);
+    for (int64_t i = 0; words && spelled && i < tokens; i++) {
         int drop = random_uniform(key, (uint64_t)i) < model->noise.word_dropout && !is_special(&model->config, ids[i]);
-        noisy[i] = drop ? model->config.unk_token_id : ids[i];
+        words[i] = drop ? model->config.unk_token_id : ids[i];
+        spelled[i] = drop && random_uniform(letters_key, (uint64_t)i) < 0.5f ? NO_LETTERS : ids[i];
     }
-    return noisy;
+    return (word_ids){words, spelled};
 }
 
 /* The batch's texts, and all of them once more. */
@@ -249,8 +320,9 @@ static attn_status classify_loss(tape *t, const bert *model, const batch *b, flo
     const int32_t *ids = b->source;
     int agree = t->recording && model->noise.r_drop > 0;
     p = agree ? twice(t, p, &ids) : p;
-    ids = t->status ? NULL : hide_words(t, model, ids, p.offsets[p.sequences]);
-    tensor *x = t->status ? NULL : bert_encode(t, model, ids, p);
+    tape_fail(t, t->status ? t->status : check_ids(model, ids, p));
+    word_ids seen = t->status ? (word_ids){NULL, NULL} : hide_words(t, model, ids, p.offsets[p.sequences]);
+    tensor *x = t->status ? NULL : encode_words(t, model, seen, p);
     tensor *pooled = op_dropout(t, x ? bert_pool(t, model, x, p) : NULL, (float)model->config.hidden_dropout);
     if (agree) {
         tensor *logits = op_linear(t, pooled, model->classifier.weight, model->classifier.bias, ACTIVATION_NONE);
@@ -271,11 +343,12 @@ static attn_status guess_loss(tape *t, const bert *model, const batch *b, float 
     uint64_t key = t->recording ? tape_draw(t) : random_key(1, (uint64_t)tokens, 0x6d61736b); /* "mask" */
     uint64_t what = random_key(key, 1, 0), which = random_key(key, 2, 0);
     int32_t *ids = tape_memory(t, tokens, sizeof *ids), *rows = tape_memory(t, tokens, sizeof *rows);
+    int32_t *spelled = tape_memory(t, tokens, sizeof *spelled);
     int32_t *labels = tape_memory(t, tokens, sizeof *labels);
     *result = (loss_result){0};
     for (int64_t i = 0; !t->status && i < tokens; i++) {
-        ids[i] = b->source[i];
-        if (is_special(c, ids[i]) || random_uniform(key, (uint64_t)i) >= model->noise.mask_share) {
+        ids[i] = spelled[i] = b->source[i];
+        if (is_special(c, ids[i]) || ids[i] >= c->vocab_size || random_uniform(key, (uint64_t)i) >= model->noise.mask_share) {
             continue;
         }
         float choice = random_uniform(what, (uint64_t)i);
@@ -284,11 +357,15 @@ static attn_status guess_loss(tape *t, const bert *model, const batch *b, float 
         ids[i] = choice < 0.8f   ? c->mask_token_id
                  : choice < 0.9f ? (int32_t)random_below(which, (uint64_t)i, (uint32_t)c->vocab_size)
                                  : ids[i];
+        spelled[i] = choice < 0.8f ? NO_LETTERS : ids[i];
+    }
+    if (!t->status) {
+        tape_fail(t, check_ids(model, ids, p));
     }
     if (t->status || count == 0) { /* nothing to guess, nothing to learn */
         return t->status;
     }
-    tensor *x = op_select_rows(t, bert_encode(t, model, ids, p), rows, count);
+    tensor *x = op_select_rows(t, encode_words(t, model, (word_ids){ids, spelled}, p), rows, count);
     x = op_linear(t, x, model->transform.weight, model->transform.bias, activation_of(c->hidden_act));
     return op_cross_entropy(t, norm(t, &model->transform_norm, x), model->words, model->guess_bias, labels, smoothing,
                             divisor, result, NULL);
@@ -340,7 +417,7 @@ static int ends_with(const char *name, const char *end) {
     return n >= m && strcmp(name + n - m, end) == 0;
 }
 
-/* Glorot uniform for matrices, words of deviation 0.1 and positions of that size. */
+/* Glorot uniform for matrices, words and letters of deviation 0.1 and positions of that size. */
 static void initialize(void *model, uint64_t seed) {
     const float deviation = 0.1f;
     bert *m = model;
@@ -350,9 +427,10 @@ static void initialize(void *model, uint64_t seed) {
         float *values = parameter_values(set, p);
         uint64_t key = random_key(seed, i, 0x696e6974); /* "init" */
         float limit = sqrtf(6.0f / (float)(p.rows + p.columns));
+        int letters = m->config.letters > 0 && p.offset == m->letters.offset;
         int gain = ends_with(set->list[i].name, "Norm.weight");
         for (int64_t j = 0; j < p.rows * p.columns; j++) {
-            values[j] = p.offset == m->words.offset       ? random_normal(key, (uint64_t)j) * deviation
+            values[j] = p.offset == m->words.offset || letters ? random_normal(key, (uint64_t)j) * deviation
                         : p.offset == m->positions.offset ? sinusoid(j / p.columns, j % p.columns, p.columns) * deviation
                         : p.offset == m->types.offset     ? 0.0f
                         : set->list[i].rank == 2 ? (2.0f * random_uniform(key, (uint64_t)j) - 1.0f) * limit

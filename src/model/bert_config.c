@@ -56,6 +56,7 @@ attn_status bert_config_check(const bert_config *c, const char *where) {
                 {"intermediate_size", c->intermediate_size, 1, 1 << 18},
                 {"max_position_embeddings", c->max_position_embeddings, 1, 1 << 20},
                 {"type_vocab_size", c->type_vocab_size, 1, 16},
+                {"letters", c->letters, 0, BERT_MOST_LETTERS},
                 {"hidden_dropout_prob", c->hidden_dropout, 0, 0.999},
                 {"attention_probs_dropout_prob", c->attention_dropout, 0, 0.999},
                 {"layer_norm_eps", c->layer_norm_epsilon, 1e-30, 0.1},
@@ -91,7 +92,7 @@ int bert_config_equal(const bert_config *a, const bert_config *b) {
                a->max_position_embeddings == b->max_position_embeddings && a->type_vocab_size == b->type_vocab_size &&
                a->hidden_act == b->hidden_act && a->layer_norm_epsilon >= b->layer_norm_epsilon &&
                a->layer_norm_epsilon <= b->layer_norm_epsilon && a->head == b->head && a->pooling == b->pooling &&
-               attention_span_equal(a->span, b->span) && a->convolution == b->convolution && a->labels.size == b->labels.size;
+               attention_span_equal(a->span, b->span) && a->convolution == b->convolution && a->letters == b->letters && a->labels.size == b->labels.size;
     for (size_t i = 0; same && i < a->labels.size; i++) {
         text_line one = vocabulary_piece(&a->labels, i), other = vocabulary_piece(&b->labels, i);
         same = one.length == other.length && memcmp(one.bytes, other.bytes, one.length) == 0;
@@ -207,6 +208,7 @@ static attn_status read_own(const json_t *root, const char *path, bert_config *c
     }
     (void)snprintf(where, sizeof where, "%.300s: attention", path);
     attn_status status = read_int(root, path, "convolution", 0, &c->convolution);
+    status = status ? status : read_int(root, path, "letters", 0, &c->letters);
     return status ? status
            : text ? attention_span_parse(text, where, &c->span)
                   : fail(ATTN_ERROR_FORMAT, "%s is missing; full, linear or window:N was expected", where);
@@ -248,7 +250,7 @@ static attn_status check_size(const char *directory, const char *path, const ber
     struct stat info;
     attn_status status = weights ? ATTN_OK : ATTN_ERROR_MEMORY;
     double width = c->hidden_size;
-    double least = width * ((double)c->vocab_size + c->max_position_embeddings) +
+    double least = width * ((double)c->vocab_size + c->max_position_embeddings + c->letters) +
                    c->layers * (4 * width * width + 2 * width * c->intermediate_size);
     if (weights && stat(weights, &info) == 0 && 2 * least > (double)info.st_size) {
         status = fail(ATTN_ERROR_FORMAT, "%s calls for at least %.0f weights, which %s of %lld bytes cannot hold", path,
@@ -298,7 +300,7 @@ static int put_labels(json_t *root, const vocabulary *labels) {
 
 static json_t *to_json(const bert_config *c) {
     /* transformers must not open as its own what it would compute otherwise */
-    int own = c->span.kind != ATTENTION_FULL || c->convolution > 0;
+    int own = c->span.kind != ATTENTION_FULL || c->convolution > 0 || c->letters > 0;
     const char *name = c->pooling == BERT_POOL_ATTENTION ? "BertModel" : ARCHITECTURES[c->head];
     char span[ATTENTION_SPAN_TEXT];
     json_t *root = json_pack(
@@ -312,7 +314,8 @@ static json_t *to_json(const bert_config *c) {
         "sep_token_id", c->sep_token_id, "unk_token_id", c->unk_token_id, "mask_token_id", c->mask_token_id,
         "tie_word_embeddings", 1, "attn_pooling", c->pooling == BERT_POOL_ATTENTION ? "attention" : "cls");
     int failed = root && own && (json_object_set_new(root, "attention", json_string(attention_span_print(c->span, span))) ||
-                                 json_object_set_new(root, "convolution", json_integer(c->convolution)));
+                                 json_object_set_new(root, "convolution", json_integer(c->convolution)) ||
+                                 json_object_set_new(root, "letters", json_integer(c->letters)));
     if (failed || (root && c->head == BERT_CLASSIFY && put_labels(root, &c->labels))) {
         json_decref(root);
         root = NULL;

@@ -2,7 +2,7 @@
  * Classification and BertForMaskedLM have it. What is ours alone stands beside their keys:
  * "attn_pooling": "attention" for a pooling that they do not have; and, with the model_type
  * attn_bert, "attention" for another reach of the layers (attention_span.h) and "convolution" for
- * the words that a convolution before the layers sees. */
+ * the words that a convolution before the layers sees, "letters" for the table of words' letters. */
 #ifndef ATTN_MODEL_BERT_CONFIG_H
 #define ATTN_MODEL_BERT_CONFIG_H
 
@@ -10,7 +10,7 @@
 #include "model/attention_span.h"
 #include "model/config.h"
 
-enum { BERT_MOST_CONVOLUTION = 31 };
+enum { BERT_MOST_CONVOLUTION = 31, BERT_MOST_LETTERS = 1 << 22 };
 
 typedef enum bert_head {
     BERT_CLASSIFY, /* BertForSequenceClassification */
@@ -38,6 +38,7 @@ typedef struct bert_config {
     bert_pooling pooling;
     attention_span span;
     int convolution;             /* words, odd, at most 31; 0: none */
+    int letters;                 /* numbers that words' letters are hashed to, at most 2^22; 0: none */
     vocabulary labels;           /* id2label; empty for BERT_MASKED. Owned */
 } bert_config;
 

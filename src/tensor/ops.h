@@ -31,6 +31,11 @@ typedef struct packing {
 tensor *op_embedding(tape *t, parameter table, const int32_t *ids, packing p, const float *positions, float scale,
                      float dropout);
 
+/* y[t] = x[t] + the mean of table[ids[k]], k = offsets[t] .. offsets[t + 1] - 1: a token's own rows, nothing
+ * where it has none. table [numbers, width], offsets [tokens + 1]. The caller has checked the ids; both
+ * arrays live as long as the tape's step. */
+tensor *op_row_means(tape *t, tensor *x, parameter table, const int32_t *ids, const int32_t *offsets);
+
 /* A row of the table stays as it is: whatever is recorded after this, its gradient is 0. */
 void op_hold_row(tape *t, parameter table, int64_t row);
 

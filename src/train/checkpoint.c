@@ -86,6 +86,9 @@ static void course_facts(const trainer *t, facts *f) {
     if (o->convolution > 0 && !o->init) {
         fact(f, "course.convolution", "%d", o->convolution);
     }
+    if (o->letters > 0 && !o->init) {
+        fact(f, "course.letters", "%d", o->letters);
+    }
     if (o->task == ATTN_TASK_CLASSIFY) {
         fact(f, "course.word_dropout", "%.17g", o->word_dropout);
         fact(f, "course.r_drop", "%.17g", o->r_drop);

@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "data/spelling.h"
 #include "data/vocabulary.h"
 #include "train/task.h"
 
@@ -218,6 +219,10 @@ void trainer_close(trainer *t) {
     if (t->labels) {
         vocabulary_release(t->labels);
         memory_free(t->labels);
+    }
+    if (t->spelled) {
+        spelling_release(t->spelled);
+        memory_free(t->spelled);
     }
     split_release(&t->train);
     split_release(&t->valid);

@@ -9,6 +9,9 @@ attn_status bert_task_check(const attn_train_options *o) {
     if (!o->init && o->tokenizer != ATTN_TOKENIZER_WORDPIECE && o->tokenizer != ATTN_TOKENIZER_WORDS) {
         return fail(ATTN_ERROR_ARGUMENT, "a BERT model cuts text by wordpiece or words: choose one of these tokenizers");
     }
+    if (!o->init && o->letters > 0 && o->tokenizer != ATTN_TOKENIZER_WORDS) {
+        return fail(ATTN_ERROR_ARGUMENT, "letters are those of whole words: choose the tokenizer words");
+    }
     if (o->max_tokens < 3) {
         return fail(ATTN_ERROR_ARGUMENT, "max-tokens is %d; 3 were expected at least: [CLS], a word, [SEP]", o->max_tokens);
     }
@@ -62,18 +65,45 @@ static attn_status append(id_buffer *ids, int32_t id) {
     return status;
 }
 
-attn_status bert_task_encode(const trainer *t, const text_line *lines, size_t count, corpus *encoded, const char *what) {
-    id_buffer ids = {0};
+/* Where a model with letters keeps the words outside its vocabulary. */
+static attn_status prepare_spelling(trainer *t) {
+    const attn_train_options *o = t->options;
+    int letters = o->letters, pieces = (int)tokenizer_vocabulary_size(t->tokenizer);
+    attn_status status = ATTN_OK;
+    if (o->init) {
+        bert_config saved;
+        status = bert_config_read(o->resume && trainer_has_state(o->model) ? o->model : o->init, &saved);
+        letters = saved.letters;
+        pieces = saved.vocab_size;
+        bert_config_release(&saved);
+    }
+    if (status || letters == 0 || t->spelled) {
+        return status;
+    }
+    t->spelled = memory_allocate(1, sizeof *t->spelled);
+    if (!t->spelled) {
+        return ATTN_ERROR_MEMORY;
+    }
+    *t->spelled = (spelling){.buckets = letters, .first = pieces};
+    return ATTN_OK;
+}
+
+attn_status bert_task_encode(trainer *t, const text_line *lines, size_t count, corpus *encoded, const char *what) {
     size_t cut = 0, longest = (size_t)t->options->max_tokens, unknown = 0;
     if (tokenizer_cls(t->tokenizer) < 0) {
         return fail(ATTN_ERROR_FORMAT, "the model's tokenizer has no [CLS]: it is none of a BERT model");
     }
+    attn_status status = prepare_spelling(t);
+    if (status) {
+        return status;
+    }
+    id_buffer ids = {.unknown = t->spelled};
     *encoded = (corpus){.pairs = count, .eos = tokenizer_eos(t->tokenizer), .pad = tokenizer_pad(t->tokenizer)};
     encoded->source_offsets = memory_allocate(count + 1, sizeof *encoded->source_offsets);
     encoded->target_offsets = memory_allocate(count + 1, sizeof *encoded->target_offsets);
     encoded->target = memory_allocate(count, sizeof *encoded->target);
     encoded->line = memory_allocate(count, sizeof *encoded->line);
-    attn_status status = encoded->source_offsets && encoded->target_offsets && encoded->target && encoded->line
+    status = encoded->source_offsets && encoded->target_offsets && encoded->target && encoded->line
                              ? ATTN_OK : ATTN_ERROR_MEMORY;
     for (size_t i = 0; i < count && !status; i++) {
         size_t first = ids.count;
@@ -92,7 +122,7 @@ attn_status bert_task_encode(const trainer *t, const text_line *lines, size_t co
     }
     encoded->source = ids.ids;
     for (size_t i = 0; i < ids.count; i++) {
-        unknown += ids.ids[i] == tokenizer_unk(t->tokenizer);
+        unknown += ids.ids[i] == tokenizer_unk(t->tokenizer) || (t->spelled && ids.ids[i] >= t->spelled->first);
     }
     encoded->unknown_source = unknown;
     if (!status) {
@@ -129,6 +159,7 @@ attn_status bert_task_config(const trainer *t, bert_head head, bert_config *conf
                             .unk_token_id = TOKEN_NONE,
                             .mask_token_id = TOKEN_NONE,
                             .convolution = o->convolution,
+                            .letters = o->letters,
                             .head = head};
     if (head == BERT_CLASSIFY) {
         config->pooling = o->pooling == ATTN_POOLING_CLS ? BERT_POOL_CLS : BERT_POOL_ATTENTION;
@@ -143,6 +174,13 @@ attn_status bert_task_open(const trainer *t, const bert_config *config, network_
     attn_status status = bert_new(config, purpose, &model);
     if (!status) {
         bert_set_tokens(model, t->tokenizer);
+        status = bert_spell(model, t->tokenizer);
+        if (status) {
+            bert_free(model);
+        }
+    }
+    if (!status) {
+        model->more = t->spelled;
         model->noise = (bert_noise){(float)t->options->word_dropout, (float)t->options->r_drop,
                                     (float)t->options->mask_share};
         *made = network_of(&bert_kind, model);

@@ -14,7 +14,7 @@ attn_status bert_task_labels(trainer *t, const text_line *labels, size_t count);
 attn_status bert_task_tokenizer(trainer *t, const text_line *lines, size_t count);
 
 /* Sequences [CLS] .. [SEP], cut to max_tokens, each with one target token, 0. */
-attn_status bert_task_encode(const trainer *t, const text_line *lines, size_t count, corpus *encoded, const char *what);
+attn_status bert_task_encode(trainer *t, const text_line *lines, size_t count, corpus *encoded, const char *what);
 
 /* The options as a config; its labels are the trainer's (lent). */
 attn_status bert_task_config(const trainer *t, bert_head head, bert_config *config);

@@ -128,6 +128,7 @@ static attn_status check_ranges(const attn_train_options *o) {
                   {"pooling", o->pooling, 0, ATTN_POOLING_CLS},
                   {"r-drop", o->r_drop, 0, 1000},
                   {"convolution", o->convolution, 0, 31},
+                  {"letters", o->letters, 0, 1 << 22},
                   {"word-dropout", o->word_dropout, 0, 0.99},
                   {"mask-share", o->mask_share, 0.01, 0.9},
                   {"family", o->family, 0, ATTN_FAMILY_LLAMA},

@@ -53,6 +53,7 @@ typedef struct trainer {
     const task *task;
     tokenizer *tokenizer;  /* NULL for a task without text */
     struct vocabulary *labels; /* of a classifier, owned: data/vocabulary.h; else NULL */
+    struct spelling *spelled;  /* words outside the vocabulary, of a model with letters, owned; else NULL */
     split train, valid, test;
     uint64_t data_hash; /* of the training ids: a resumed run must see the same */
     network network;

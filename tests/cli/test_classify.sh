@@ -107,6 +107,43 @@ expect 1 'two has 2 labels, r1 has 3' "$attn" evaluate --model r1 --model two --
 expect 1 'hidden is no classifier' "$attn" classify --model r1 --model hidden
 expect 2 '--model was given 2 times' "$attn" evaluate --model hidden --model r1 --corpus test.tsv
 
+# --- letters: words that training never saw tell their class by how they end
+awk 'BEGIN { srand(9); split("ing ous able", end, " "); split("red green blue", names, " "); for (i = 0; i < 900; i++) {
+     k = 1 + int(rand() * 3); word = ""; for (j = 0; j < 6; j++) word = word sprintf("%c", 97 + int(rand() * 26));
+     print names[k] "\tthe " word end[k] " one" }; }' >endings.tsv
+head -700 endings.tsv >seen.tsv
+tail -200 endings.tsv >unseen.tsv
+spelled=("${small[@]}" --tokenizer words --vocabulary 16 --word-dropout 0.1)
+"$attn" train --task classify --corpus seen.tsv --model l0 "${spelled[@]}" --updates 60 2>log || wrong "words alone"
+"$attn" train --task classify --corpus seen.tsv --model l1 "${spelled[@]}" --letters 2000 --updates 60 --threads 1 2>log || { cat log; wrong "letters"; }
+"$attn" train --task classify --corpus seen.tsv --model l2 "${spelled[@]}" --letters 2000 --updates 30 2>log || wrong "letters"
+"$attn" train --task classify --corpus seen.tsv --model l2 "${spelled[@]}" --letters 2000 --updates 60 --resume 2>log || { cat log; wrong "letters, resumed"; }
+cmp -s l1/last/model.safetensors l2/last/model.safetensors || wrong "letters: threads or resuming change bits"
+"$attn" evaluate --model l0 --corpus unseen.tsv | awk '$1 == "accuracy" { exit !($2 < 0.6) }' || wrong "words alone know unseen words"
+"$attn" evaluate --model l1 --corpus unseen.tsv >out || wrong "evaluate, letters"
+awk '$1 == "accuracy" { exit !($2 > 0.95) }' out || wrong "letters: $(grep accuracy out)"
+cut -f2 unseen.tsv | "$attn" classify --model l1 --weights >found || wrong "classify, letters"
+same=$(cut -f1 found | paste - <(cut -f1 unseen.tsv) | awk '$1 == $2' | wc -l)
+awk -v same="$same" '$1 == "accuracy" { exit ($2 * 200 - same) ^ 2 > 0.01 }' out || wrong "letters: classify finds $same, evaluate $(grep accuracy out)"
+head -3 unseen.tsv | cut -f2 | "$attn" classify --model l1 --weights --threads 1 | cmp -s - <(head -3 found) || wrong "letters: company changes results"
+grep -q '\[UNK\]=' found || wrong "an unseen word is not shown as [UNK]"
+echo 'the qqzzing one' | "$attn" explain --model l1 >out || wrong "explain, letters"
+grep -qF '[UNK]' out || wrong "explain does not show the unseen word: $(cat out)"
+grep -q '"letters": 2000' l1/config.json && "$attn" info --model l1 | grep -q 'letters  *2000 numbers' || wrong "l1 has no letters"
+cut -f2 seen.tsv >plain-seen.txt
+"$attn" train --task masked --corpus plain-seen.txt --model hidden-l "${small[@]/--word-dropout/--dropout}" --tokenizer words --vocabulary 300 --letters 2000 --updates 20 2>log || { cat log; wrong "masked, letters"; }
+"$attn" train --task classify --init hidden-l --corpus seen.tsv --model l3 --word-dropout 0.1 --dropout 0 --rate 0.01 --warmup 10 \
+  --batch-tokens 400 --max-tokens 32 --updates 60 2>log || { cat log; wrong "fine-tuning, letters"; }
+"$attn" evaluate --model l3 --corpus unseen.tsv | awk '$1 == "accuracy" { exit !($2 > 0.95) }' || wrong "fine-tuned, letters"
+expect 1 'choose the tokenizer words' "$attn" train --task classify --corpus seen.tsv --model x "${small[@]}" --letters 100 --updates 1
+expect 2 'cannot be chosen with --init' "$attn" train --task classify --init hidden-l --corpus seen.tsv --model x --letters 100 --updates 1
+sed -i 's/"letters": 2000/"letters": 9999999/' l2/config.json
+expect 1 'letters is 1e+07, from 0 to' "$attn" classify --model l2
+sed -i 's/"letters": 9999999/"letters": 1999/' l2/config.json
+expect 1 'l2' "$attn" classify --model l2
+sed -i '9s/.*/##ed/' l1/vocab.txt
+expect 1 'pieces of words' "$attn" classify --model l1
+
 # --- bad input
 printf '\n  \nask w1\n' | "$attn" classify --model m-cls >out 2>err || wrong "empty lines"
 [ "$(wc -l <out)" -eq 3 ] || wrong "empty lines: $(wc -l <out) lines for 3"
