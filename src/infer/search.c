@@ -16,7 +16,10 @@
 #include "infer/sampling.h"
 #include "infer/step.h"
 
-enum { MOST_ROWS = 192, LOGIT_BLOCK = 48, SENTENCE_ROOM = 512 };
+/* Rows of a step, and rows whose logits exist at a time: many, so that weights are read seldom, but of a small model,
+ * whose weights stay in cache, few, so that keys and logits stay there too. */
+enum { MOST_ROWS = 192, MOST_SMALL_ROWS = 64, LOGIT_BLOCK = 96, SMALL_LOGIT_BLOCK = 48, SMALL_WIDTH = 256 };
+enum { SENTENCE_ROOM = 512 };
 
 /* --- one search: sentences waiting, and the threads that take them -------------- */
 
@@ -61,6 +64,10 @@ typedef struct worker {
     size_t alive_count, most_sentences;
     int64_t alive_tokens;
 } worker;
+
+static int is_small(const translator *model) {
+    return model->config->d_model <= SMALL_WIDTH;
+}
 
 static size_t length_of(const waiting_sentences *q, size_t sentence) {
     return q->offsets[sentence + 1] - q->offsets[sentence];
@@ -293,7 +300,7 @@ static void find_logits(worker *w, tensor *const *x, int64_t first, int64_t coun
 static attn_status find_candidates(worker *w, tensor *const *x, int64_t rows, candidate *list, int wanted, int *counts) {
     tape *t = w->t;
     const model_config *c = w->model->config;
-    const int64_t block = LOGIT_BLOCK * (int64_t)c->vocab_size;
+    const int64_t block_rows = is_small(w->model) ? SMALL_LOGIT_BLOCK : LOGIT_BLOCK, block = block_rows * (int64_t)c->vocab_size;
     float *logits = tape_memory(t, w->member_count > 1 ? 2 * block : block, sizeof *logits);
     int sampling = w->options->steering && w->options->steering->sampling.on;
     const continuation_context context = {
@@ -303,8 +310,8 @@ static attn_status find_candidates(worker *w, tensor *const *x, int64_t rows, ca
         .sampled = sampling ? tape_memory(t, c->vocab_size, sizeof(sampled_token)) : NULL};
     size_t sentence = 0;
     int k = 0;
-    for (int64_t first = 0; first < rows && !t->status; first += LOGIT_BLOCK) {
-        int64_t left = x[0]->rows - first, count = left < LOGIT_BLOCK ? left : LOGIT_BLOCK;
+    for (int64_t first = 0; first < rows && !t->status; first += block_rows) {
+        int64_t left = x[0]->rows - first, count = left < block_rows ? left : block_rows;
         find_logits(w, x, first, count, logits, logits + block);
         for (int64_t i = 0; i < count && first + i < rows && !t->status; i++) {
             int64_t row = first + i;
@@ -427,8 +434,9 @@ static attn_status borrow_rooms(worker *w) {
 }
 
 static attn_status run_worker(waiting_sentences *q) {
-    size_t most = (size_t)(MOST_ROWS / q->options->beam);
-    worker w = {.queue = q, .model = searcher_translator(q->s), .options = q->options, .most_sentences = most ? most : 1};
+    const translator *model = searcher_translator(q->s);
+    size_t most = (size_t)((is_small(model) ? MOST_SMALL_ROWS : MOST_ROWS) / q->options->beam);
+    worker w = {.queue = q, .model = model, .options = q->options, .most_sentences = most ? most : 1};
     w.alive = memory_allocate(w.most_sentences, sizeof *w.alive);
     attn_status status = borrow_rooms(&w);
     status = status ? status : w.alive ? work(&w) : ATTN_ERROR_MEMORY;

@@ -193,6 +193,9 @@ static void run_group(float *y, int64_t y_stride, const float *x, int64_t x_stri
                          .x_stride = x_stride, .rows = rows, .words = w->words, .weights = w->weights, .bias = bias,
                          .rectify = rectify, .x_scales = scales, .weight_scales = w->scales,
                          .compensation = w->compensation};
+    while (2 << call.ahead_shift <= (rows + w->kernels->row_block - 1) / w->kernels->row_block) {
+        call.ahead_shift++;
+    }
     if (w->kind != WORD_F32) {
         call.x_stride = words_apart(w);
         call.x = words;

@@ -160,9 +160,12 @@ INLINE void tile(const word_kind kind, const int rows, const int panels, const p
     vec sums[12][8], w[8];
     const int64_t panel_words = c->words * PANEL, x_stride = c->x_stride, words = c->words;
     const uint32_t *x = c->x + row * x_stride, *weights = c->weights + panel * panel_words;
-    /* Weights that are read once are asked for a little ahead; others while the second rows are at work. */
-    const uint32_t *ahead = c->rows <= ROW_BLOCK ? weights + STREAM_AHEAD
-                            : row == ROW_BLOCK   ? weights + panel_words
+    /* Weights that are read once are asked for a little ahead. Otherwise the next panel is, a part while each of
+     * 2, 4, .. row blocks is at work. */
+    const int shift = c->ahead_shift;
+    const int64_t part = row / ROW_BLOCK;
+    const uint32_t *ahead = shift == 0           ? weights + STREAM_AHEAD
+                            : part >> shift == 0 ? weights + panel_words + (part * panel_words >> shift)
                                                  : NULL;
     UNROLL for (int j = 0; j < 2 * panels; j++) {
         vec start = {0};
@@ -179,7 +182,7 @@ INLINE void tile(const word_kind kind, const int rows, const int panels, const p
         }
         if (ahead) {
             UNROLL for (int j = 0; j < 2 * panels; j++) {
-                __builtin_prefetch(ahead + (j / 2) * panel_words + k * PANEL + j % 2 * LANES, 0, 3);
+                __builtin_prefetch(ahead + (j / 2) * panel_words + (k * PANEL >> shift) + j % 2 * LANES, 0, 3);
             }
         }
         UNROLL for (int i = 0; i < rows; i++) {
@@ -270,18 +273,39 @@ static void run(word_kind kind, const product_call *c, int64_t first, int64_t en
 
 /* --- inputs ---------------------------------------------------------------------- */
 
+INLINE veci largest(veci a, veci b) {
+#if defined(__AVX512F__)
+    return (veci)_mm512_max_epi32((__m512i)a, (__m512i)b);
+#else
+    veci more = a > b;
+    return (a & more) | (b & ~more);
+#endif
+}
+
+INLINE int32_t largest_lane(veci v) {
+#if defined(__AVX512F__)
+    return _mm512_reduce_max_epi32((__m512i)v);
+#else
+    int32_t top = v[0];
+    for (int i = 1; i < LANES; i++) {
+        top = v[i] > top ? v[i] : top;
+    }
+    return top;
+#endif
+}
+
 /* The largest magnitude; NaN counts as larger than all, since its bits do. */
 static float largest_magnitude(const float *x, int64_t n) {
-    veci most = {0};
-    for (int64_t i = 0; i < n; i += LANES) {
-        veci bits = (veci)load_some(x + i, n - i) & 0x7fffffff;
-        veci more = bits > most;
-        most = (bits & more) | (most & ~more);
+    veci most[2] = {{0}};
+    int64_t i = 0;
+    for (; i + 2 * LANES <= n; i += 2 * LANES) {
+        most[0] = largest((veci)load(x + i) & 0x7fffffff, most[0]);
+        most[1] = largest((veci)load(x + i + LANES) & 0x7fffffff, most[1]);
     }
-    int32_t top = 0;
-    for (int i = 0; i < LANES; i++) {
-        top = most[i] > top ? most[i] : top;
+    for (; i < n; i += LANES) {
+        most[0] = largest((veci)load_some(x + i, n - i) & 0x7fffffff, most[0]);
     }
+    const int32_t top = largest_lane(largest(most[0], most[1]));
     float value;
     memcpy(&value, &top, sizeof value);
     return value;

@@ -26,6 +26,7 @@ typedef struct product_call {
     const float *x_scales;       /* int8: [rows] */
     const float *weight_scales;  /* int8: [panels * panel] */
     const int32_t *compensation; /* WORD_INT8: [panels * panel] */
+    int ahead_shift;             /* 2 to this power: row blocks over which asking for the next panel is spread */
 } product_call;
 
 typedef struct product_kernels {

@@ -177,11 +177,20 @@ static void rms_norm_backward(float *dx, float *d_gain, const float *dy, const f
 }
 
 static float largest(const float *z, int64_t n) {
-    vec top = splat(-INFINITY);
-    for (int64_t i = 0; i < n; i += LANES) {
-        top = maximum(load_some(z + i, n - i, -INFINITY), top);
+    vec top[4];
+    for (int v = 0; v < 4; v++) {
+        top[v] = splat(-INFINITY);
     }
-    return fold_maximum(top);
+    int64_t i = 0;
+    for (; i + 4 * LANES <= n; i += 4 * LANES) {
+        for (int v = 0; v < 4; v++) {
+            top[v] = maximum(load(z + i + v * LANES), top[v]);
+        }
+    }
+    for (; i < n; i += LANES) {
+        top[0] = maximum(load_some(z + i, n - i, -INFINITY), top[0]);
+    }
+    return fold_maximum(maximum(maximum(top[0], top[1]), maximum(top[2], top[3])));
 }
 
 /* One vector of the gradient to where it is wanted. */
