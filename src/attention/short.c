@@ -66,12 +66,13 @@ static int64_t add_rows(const work_plan *plan, const work_task *task, const void
     if (from == to) {
         return 0;
     }
+    const int together = strides.token == p->heads * width; /* then all is one long row */
     const int n = ahead->arrays++;
     ahead->array[n].first = of_keys ? key_row(p, &task->sequence, array, strides, from, 0)
                                     : query_row(p, &task->sequence, array, strides, from, 0);
     ahead->array[n].stride = strides.token * dtype_size(p->dtype);
-    ahead->array[n].bytes = bytes;
-    ahead->array[n].tokens = to - from;
+    ahead->array[n].bytes = together ? bytes * (to - from) : bytes;
+    ahead->array[n].tokens = together ? 1 : to - from;
     return (to - from) * ((bytes + 63) / 64);
 }
 

@@ -44,46 +44,46 @@ INLINE void ask_row(const void *const *source, int row, int count, int64_t bytes
 
 static int load_f32(const void *const *source, int count, int width, float *rows, int64_t ld) {
     const int whole = round_down(width), rest = width - whole;
-    vec test = {0};
+    ivec bad = {0};
     for (int r = 0; r < count; r++) {
         const float *from = source[r];
         float *to = rows + r * ld;
         ask_row(source, r, count, width * (int64_t)sizeof *from);
         for (int c = 0; c < whole; c += VECTOR) {
             vec x = vec_load(from + c);
-            test += x * 0.0f; /* not a number where x is none or infinite */
+            bad |= vec_not_finite(x);
             vec_store(to + c, x);
         }
         if (rest) {
             vec x = vec_load_part(from + whole, rest);
-            test += x * 0.0f;
+            bad |= vec_not_finite(x);
             vec_store(to + whole, x);
         }
     }
-    return vec_sum(test) == 0.0f;
+    return !vec_any(bad);
 }
 
 static int load_bf16(const void *const *source, int count, int width, float *rows, int64_t ld) {
     const int whole = round_down(width);
-    vec test = {0};
+    ivec bad = {0};
     for (int r = 0; r < count; r++) {
         const uint16_t *from = source[r];
         float *to = rows + r * ld;
         ask_row(source, r, count, width * (int64_t)sizeof *from);
         for (int c = 0; c < whole; c += VECTOR) {
             const vec x = vec_load_bf16(from + c);
-            test += x * 0.0f;
+            bad |= vec_not_finite(x);
             vec_store(to + c, x);
         }
         if (whole < width) {
             uint16_t last[VECTOR] = {0};
             memcpy(last, from + whole, (size_t)(width - whole) * sizeof *last);
             const vec x = vec_load_bf16(last);
-            test += x * 0.0f;
+            bad |= vec_not_finite(x);
             vec_store(to + whole, x);
         }
     }
-    return vec_sum(test) == 0.0f;
+    return !vec_any(bad);
 }
 
 static void store_f32(const float *row, float factor, int width, void *target) {

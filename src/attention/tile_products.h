@@ -23,11 +23,22 @@ enum { TILE_MOST_ROWS = 14 }; /* of any tile; tiles of PANEL columns have up to 
  * that they are registers. */
 typedef vec tile_sums[TILE_MOST_ROWS][PANEL_VECTORS];
 
-/* sum += a b */
+/* Cache lines that are soon needed, at least one: see multiply_sums(). */
+typedef struct line_range {
+    const char *next, *last;
+} line_range;
+
+/* sum += a b. Each step asks for a line of `ask` too (NULL: for none): beside a step's products that
+ * costs nothing. */
 INLINE void multiply_sums(const int rows, const int vectors, int depth, const float *a,
                           int64_t row_stride, int64_t k_stride, const float *b, int64_t ldb,
-                          tile_sums sum, const int pairs) {
+                          tile_sums sum, const line_range *ask, const int pairs) {
+    const char *line = ask ? ask->next : NULL;
     for (int k = 0; k < depth; k++) {
+        if (ask) {
+            __builtin_prefetch(line);
+            line += line < ask->last ? 64 : 0;
+        }
         vec right[PANEL_VECTORS];
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++) {
@@ -58,7 +69,7 @@ INLINE void multiply_tile(const int rows, const int vectors, int depth, const fl
             sum[r][v] = add ? vec_load(c + r * ldc + v * VECTOR) : (vec){0};
         }
     }
-    multiply_sums(rows, vectors, depth, a, row_stride, k_stride, b, ldb, sum, pairs);
+    multiply_sums(rows, vectors, depth, a, row_stride, k_stride, b, ldb, sum, NULL, pairs);
 #pragma GCC unroll 14
     for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4

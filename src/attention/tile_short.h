@@ -13,9 +13,36 @@
 
 /* --- rows and columns ---------------------------------------------------------------- */
 
-/* Spreads the asking over `steps` calls of ask_ahead(). */
-INLINE void ask_begin(short_ahead *a, int steps) {
-    a->piece = (a->lines / steps + 1) * 64;
+/* Steps over the depth of a product's tiles. */
+INLINE int product_steps(int m, int vectors, int depth) {
+    static const int most[] = SHORT_TILE;
+    const int panels = (vectors + PANEL_VECTORS - 1) / PANEL_VECTORS;
+    int tiles = 0;
+    for (int n = 0, v = 0; n < panels; n++) {
+        const int width = (vectors - v + panels - n - 1) / (panels - n);
+        tiles += (m + most[width - 1] - 1) / most[width - 1];
+        v += width;
+    }
+    return tiles * depth;
+}
+
+/* Leaves a line to each of the `products` steps of products, where asking is for nothing, and spreads the
+ * rest over `calls` of ask_ahead(). */
+INLINE void ask_begin(short_ahead *a, int calls, int products) {
+    a->piece = a->lines > products ? ((a->lines - products) / calls + 1) * 64 : 0;
+}
+
+/* Up to `count` lines of the present row, for a product; where none are left, any line. */
+INLINE line_range ask_lines(short_ahead *a, int count, const void *any) {
+    if (a->at_array >= a->arrays) {
+        return (line_range){any, any};
+    }
+    const char *const first = a->at, *const end = a->end - first < (int64_t)count * 64 ? a->end : first + (int64_t)count * 64;
+    a->at = end;
+    if (end >= a->end) {
+        short_next(a);
+    }
+    return (line_range){first, end - 64};
 }
 
 /* Asks for the next piece of a row. */
@@ -36,21 +63,21 @@ INLINE void ask_ahead(short_ahead *a) {
 INLINE int short_load_of(const attn_dtype dtype, short_rows from, int count, int width, float *rows,
                          int64_t ld, short_ahead *ahead) {
     const int whole = round_down(width);
-    vec test = {0};
+    ivec bad = {0};
     for (int r = 0; r < count; r++, from.first += from.stride) {
         for (int c = 0; c < whole; c += VECTOR) {
             const vec x = load_cached(dtype, from.first, c, c + VECTOR);
-            test += x * 0.0f;
+            bad |= vec_not_finite(x);
             vec_store(rows + r * ld + c, x);
         }
         if (whole < width) {
             const vec x = load_cached(dtype, from.first, whole, width);
-            test += x * 0.0f;
+            bad |= vec_not_finite(x);
             vec_store(rows + r * ld + whole, x);
         }
         ask_ahead(ahead);
     }
-    return vec_sum(test) == 0.0f;
+    return !vec_any(bad);
 }
 
 static short_rows scratch_rows(float *rows, int64_t ld) {
@@ -113,6 +140,17 @@ static void short_transpose(short_rows rows, int count, int width, float *column
     }
 }
 
+/* Steps of a head's products; depths in units where they are multiplied. */
+INLINE int forward_steps(const short_head *h, int columns, int d, int keys) {
+    return product_steps(h->keys, columns / VECTOR, d) + product_steps(h->queries, round_up(h->d_v) / VECTOR, keys);
+}
+
+INLINE int backward_steps(const short_head *h, int columns, int d, int d_v, int queries, int keys) {
+    return product_steps(h->keys, columns / VECTOR, d + d_v) +
+           product_steps(h->keys, (round_up(h->d) + round_up(h->d_v)) / VECTOR, queries) +
+           product_steps(h->queries, round_up(h->d) / VECTOR, keys);
+}
+
 /* Calls of ask_ahead() from a transpose. */
 INLINE int transpose_steps(int count, int width) {
     return round_up(count) / VECTOR * ((width + 3) / 4);
@@ -158,7 +196,8 @@ INLINE void store_sums(const int rows, const int vectors, const short_target *to
 
 INLINE void short_tile_of(const int rows, const int vectors, int depth, const float *a, int64_t row_stride,
                           int64_t k_stride, const float *b, int64_t ldb, const short_target *to, int first,
-                          int column, const int pairs) {
+                          int column, short_ahead *ahead, const int pairs) {
+    const line_range ask = ask_lines(ahead, depth, a);
     tile_sums sum;
 #pragma GCC unroll 14
     for (int r = 0; r < rows; r++) {
@@ -167,17 +206,17 @@ INLINE void short_tile_of(const int rows, const int vectors, int depth, const fl
             sum[r][v] = (vec){0};
         }
     }
-    multiply_sums(rows, vectors, depth, a, row_stride, k_stride, b, ldb, sum, pairs);
+    multiply_sums(rows, vectors, depth, a, row_stride, k_stride, b, ldb, sum, &ask, pairs);
     store_sums(rows, vectors, to, first, column, sum);
 }
 
 /* As multiply_rows, but for more rows of fewer vectors. */
 INLINE void short_tile(int rows, int vectors, int depth, const float *a, int64_t row_stride,
                        int64_t k_stride, const float *b, int64_t ldb, const short_target *to, int first,
-                       int column, const int pairs) {
+                       int column, short_ahead *ahead, const int pairs) {
 #define TILE(v, r)                                                                              \
     case 16 * (v) + (r):                                                                        \
-        short_tile_of(r, v, depth, a, row_stride, k_stride, b, ldb, to, first, column, pairs);  \
+        short_tile_of(r, v, depth, a, row_stride, k_stride, b, ldb, to, first, column, ahead, pairs); \
         break;
 #define SIX(v) TILE(v, 1) TILE(v, 2) TILE(v, 3) TILE(v, 4) TILE(v, 5) TILE(v, 6)
 #define TWELVE(v) SIX(v) TILE(v, 7) TILE(v, 8) TILE(v, 9) TILE(v, 10) TILE(v, 11) TILE(v, 12)
@@ -226,9 +265,8 @@ INLINE void short_product_of(int m, int vectors, int depth, short_operand a, con
         for (int t = 0, first = 0; t < tiles; t++) {
             const int rows = (m - first + tiles - t - 1) / (tiles - t);
             short_tile(rows, width, depth, a.first + first * a.row_stride, a.row_stride, a.k_stride,
-                       b + v * VECTOR, ldb, to, first, v * VECTOR, pairs);
+                       b + v * VECTOR, ldb, to, first, v * VECTOR, ahead, pairs);
             first += rows;
-            ask_ahead(ahead);
         }
         v += width;
     }
@@ -279,6 +317,40 @@ static void short_output(const short_head *h, int m, int width, int depth, short
     (void)pairs;
     if (ragged) {
         short_store(h->dtype, h->out_rows, ld, m, width, factors, factor, out);
+    }
+}
+
+/* A few queries in a vector of their own cost as much as 16: their products are made one by one. */
+enum { SHORT_SINGLES = 4 };
+
+/* The queries that are multiplied by vectors; those behind them are single. */
+INLINE int short_whole(int queries) {
+    const int rest = queries % VECTOR;
+    return VECTOR == 16 && rest <= SHORT_SINGLES ? queries - rest : queries;
+}
+
+/* rows [keys][ld], columns `first` to the next whole vector: products of keys' rows and of queries' rows
+ * `first` to `queries`, then zeros. */
+static void short_singles(short_rows keys, int count, short_rows queries, int first, int last, int width,
+                          float *rows, int64_t ld) {
+    const int whole = round_down(width);
+    if (first == last) {
+        return;
+    }
+    for (int j = 0; j < count; j++) {
+        const float *key = (const float *)(const void *)(keys.first + j * keys.stride);
+        vec_store(rows + j * ld + first, vec_set(0.0f));
+        for (int i = first; i < last; i++) {
+            const float *query = (const float *)(const void *)(queries.first + i * queries.stride);
+            vec sum = {0};
+            for (int c = 0; c < whole; c += VECTOR) {
+                sum += vec_load(key + c) * vec_load(query + c);
+            }
+            if (whole < width) {
+                sum += vec_load_part(key + whole, width - whole) * vec_load_part(query + whole, width - whole);
+            }
+            rows[j * ld + i] = vec_sum(sum);
+        }
     }
 }
 
@@ -428,16 +500,17 @@ INLINE void short_weights(const short_head *h, int column, int64_t ld, float *fa
 
 static int short_forward_plain(const short_head *h) {
     const int64_t ld = round_up(h->queries);
-    const int vectors = (int)ld / VECTOR;
+    const int whole = short_whole(h->queries);
     float factors[SHORT_QUERIES];
-    ask_begin(h->ahead, h->keys + transpose_steps(h->queries, h->d));
+    ask_begin(h->ahead, h->keys + transpose_steps(whole, h->d), forward_steps(h, round_up(whole), h->d, h->keys));
     if (!short_load(h, h->v, h->keys, h->d_v, h->v_rows, h->ldv) && h->hides) {
         return 0;
     }
     const short_rows q = short_find(h, h->q, h->queries, h->d, h->q_rows, h->ldq);
     const short_rows k = short_find(h, h->k, h->keys, h->d, h->k_rows, h->ldq);
-    short_transpose(q, h->queries, h->d, h->q_columns, ld, h->ahead);
-    short_scores(h, h->keys, vectors, h->d, operand_rows(k), h->q_columns, ld, h->scores, ld, 0);
+    short_transpose(q, whole, h->d, h->q_columns, ld, h->ahead);
+    short_scores(h, h->keys, round_up(whole) / VECTOR, h->d, operand_rows(k), h->q_columns, ld, h->scores, ld, 0);
+    short_singles(k, h->keys, q, whole, h->queries, h->d, h->scores, ld);
     for (int column = 0; column < ld; column += VECTOR) {
         if (h->hides) {
             short_weights(h, column, ld, factors, 1, 0);
@@ -499,8 +572,9 @@ INLINE void short_gradients(const short_head *h, int column, int64_t ld, const i
 
 static int short_backward_plain(const short_head *h) {
     const int64_t ld = round_up(h->queries);
-    const int vectors = (int)ld / VECTOR;
-    ask_begin(h->ahead, 2 * h->queries + h->keys + transpose_steps(h->queries, h->d + h->d_v));
+    const int whole = short_whole(h->queries), vectors = round_up(whole) / VECTOR;
+    ask_begin(h->ahead, 2 * h->queries + h->keys + transpose_steps(whole, h->d + h->d_v),
+              backward_steps(h, vectors * VECTOR, h->d, h->d_v, h->queries, h->keys));
     int finite = short_load(h, h->q, h->queries, h->d, h->q_rows, h->ldq);
     finite &= short_load(h, h->k, h->keys, h->d, h->k_rows, h->ldq);
     finite &= short_load(h, h->d_o, h->queries, h->d_v, h->d_o_rows, h->ldv);
@@ -513,11 +587,14 @@ static int short_backward_plain(const short_head *h) {
     if (!finite && h->hides) {
         return 0;
     }
-    short_transpose(scratch_rows(h->q_rows, h->ldq), h->queries, h->d, h->q_columns, ld, h->ahead);
-    short_transpose(scratch_rows(h->d_o_rows, h->ldv), h->queries, h->d_v, h->d_o_columns, ld, h->ahead);
-    short_scores(h, h->keys, vectors, h->d, operand_rows(scratch_rows(h->k_rows, h->ldq)), h->q_columns, ld,
-                 h->scores, ld, 0);
+    const short_rows q = scratch_rows(h->q_rows, h->ldq), k = scratch_rows(h->k_rows, h->ldq);
+    const short_rows d_o = scratch_rows(h->d_o_rows, h->ldv);
+    short_transpose(q, whole, h->d, h->q_columns, ld, h->ahead);
+    short_transpose(d_o, whole, h->d_v, h->d_o_columns, ld, h->ahead);
+    short_scores(h, h->keys, vectors, h->d, operand_rows(k), h->q_columns, ld, h->scores, ld, 0);
+    short_singles(k, h->keys, q, whole, h->queries, h->d, h->scores, ld);
     short_scores(h, h->keys, vectors, h->d_v, operand_rows(v), h->d_o_columns, ld, h->products, ld, 0);
+    short_singles(v, h->keys, d_o, whole, h->queries, h->d_v, h->products, ld);
     for (int column = 0; column < ld; column += VECTOR) {
         if (h->hides) {
             short_gradients(h, column, ld, 1);

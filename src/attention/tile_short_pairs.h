@@ -83,7 +83,8 @@ static int short_forward_pairs(const short_head *h) {
     const int64_t ld = round_up(h->queries);
     const int vectors = (int)ld / VECTOR, units = (h->d + 1) / 2;
     float factors[SHORT_QUERIES];
-    ask_begin(h->ahead, (h->keys + 1) / 2 + transpose_steps(h->queries, units));
+    ask_begin(h->ahead, (h->keys + 1) / 2 + transpose_steps(h->queries, units),
+              forward_steps(h, (int)ld, units, (h->keys + 1) / 2));
     if (!short_interleave(h->v, h->keys, h->d_v, h->v_rows, h->ldv, h->ahead) && h->hides) {
         return 0;
     }
@@ -151,7 +152,8 @@ static int short_backward_pairs(const short_head *h) {
     float *q_units = h->q_rows + half_q, *d_o_units = h->d_o_rows + half_v;
     float *k_units = h->k_rows + h->ldq * SHORT_KEYS / 2;
     int finite = 1;
-    ask_begin(h->ahead, (h->keys + 1) / 2 + h->queries + 1 + transpose_steps(h->queries, units_q + units_v));
+    ask_begin(h->ahead, (h->keys + 1) / 2 + h->queries + 1 + transpose_steps(h->queries, units_q + units_v),
+              backward_steps(h, (int)ld, units_q, units_v, (h->queries + 1) / 2, (h->keys + 1) / 2));
     finite &= short_interleave(h->q, h->queries, h->d, q_units, h->ldq, h->ahead);
     finite &= short_interleave(h->k, h->keys, h->d, k_units, h->ldq, h->ahead);
     finite &= short_interleave(h->d_o, h->queries, h->d_v, d_o_units, h->ldv, h->ahead);

@@ -83,7 +83,7 @@ INLINE vec vec_select(ivec mask, vec yes, vec no) {
 #endif
 }
 
-/* 1 if the mask of any lane is set. */
+/* 1 if the sign of any lane is set, as a mask's is. */
 INLINE int vec_any(ivec mask) {
 #if VECTOR == 16
     return _mm512_movepi32_mask((__m512i)mask) != 0;
@@ -94,7 +94,7 @@ INLINE int vec_any(ivec mask) {
     for (int i = 0; i < VECTOR; i++) {
         any |= mask[i];
     }
-    return any != 0;
+    return any < 0;
 #endif
 }
 
@@ -117,6 +117,12 @@ INLINE vec vec_min(vec a, vec b) {
 #else
     return vec_select(a < b, a, b);
 #endif
+}
+
+/* A sign for every lane that is infinite or no number. Or-ed over a loop it costs less than a sum of
+ * zeros, whose every step waits for the one before. */
+INLINE ivec vec_not_finite(vec a) {
+    return ((ivec)a & ivec_set(0x7f800000)) + ivec_set(0x00800000);
 }
 
 INLINE vec vec_abs(vec a) {
