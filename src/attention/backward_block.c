@@ -278,10 +278,10 @@ static int backward_block(const work_plan *plan, const work_task *task, const at
             ask_for_pairs(plan, tiles + t, s->rows, s->d_bias);
         }
         make_products(plan, tiles + t, step, keys, s);
+        tile->gradient(tiles + t, step, s->rows, &plan->rule, first_key, s->scores, s->products, LD_SCORES,
+                       s->log_sum_exp + from, s->factor + from, s->delta + from, s->d_bias,
+                       p->bias_strides.key);
     }
-    tile->gradient(tiles, count, s->rows, &plan->rule, first_key, s->scores, s->products, LD_SCORES,
-                   s->log_sum_exp + from, s->factor + from, s->delta + from, s->d_bias,
-                   p->bias_strides.key);
     d_q += from * plan->ldq;
     if (plan->pairs) {
         const int even = (rows + 1) / 2 * 2;

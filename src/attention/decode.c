@@ -74,27 +74,24 @@ static partial partial_of(const work_plan *plan, const decode_call *call, int64_
     return part;
 }
 
+/* Elements before row j of keys, values or their scales. */
+static int64_t cache_at(const attn_attention_cache *cache, attn_strides strides, int64_t sequence, int64_t j,
+                        int64_t head) {
+    if (!cache->page_table) {
+        return head * strides.head + sequence * strides.sequence + j * strides.token;
+    }
+    const int64_t page = cache->page_table[sequence * cache->page_table_stride + j / cache->page_size];
+    return head * strides.head + page * strides.sequence + j % cache->page_size * strides.token;
+}
+
 const void *cache_row(const attn_attention_cache *cache, const void *base, attn_strides strides,
                       int64_t sequence, int64_t j, int64_t head) {
-    int64_t at = head * strides.head;
-    if (cache->page_table) {
-        const int64_t page = cache->page_table[sequence * cache->page_table_stride +
-                                               j / cache->page_size];
-        at += page * strides.sequence + j % cache->page_size * strides.token;
-    } else {
-        at += sequence * strides.sequence + j * strides.token;
-    }
-    return (const char *)base + at * dtype_size(cache->dtype);
+    return (const char *)base + cache_at(cache, strides, sequence, j, head) * dtype_size(cache->dtype);
 }
 
 float cache_scale(const attn_attention_cache *cache, const float *scales, attn_strides strides,
                   int64_t sequence, int64_t j, int64_t head) {
-    if (cache->dtype != ATTN_I8) {
-        return 1.0f;
-    }
-    attn_attention_cache as_f32 = *cache;
-    as_f32.dtype = ATTN_F32;
-    return *(const float *)cache_row(&as_f32, scales, strides, sequence, j, head);
+    return cache->dtype == ATTN_I8 ? scales[cache_at(cache, strides, sequence, j, head)] : 1.0f;
 }
 
 /* A part of a sequence's keys at work. */
@@ -144,11 +141,16 @@ static void find_rows(const work_plan *plan, const attn_attention_cache *c, int 
     for (int j = low; j < high; j++) {
         s->k[j] = cache_row(c, c->k, c->k_strides, sequence, part->first + j, 0);
         s->v[j] = cache_row(c, c->v, c->v_strides, sequence, part->first + j, 0);
-        for (int64_t h = 0; h < plan->problem->kv_heads && c->dtype == ATTN_I8; h++) {
-            s->k_scales[h * LD_SCORES + j] =
-                cache_scale(c, c->k_scales, c->k_scale_strides, sequence, part->first + j, h);
-            s->v_scales[h * LD_SCORES + j] =
-                cache_scale(c, c->v_scales, c->v_scale_strides, sequence, part->first + j, h);
+    }
+    if (c->dtype != ATTN_I8) {
+        return;
+    }
+    for (int j = low; j < high; j++) {
+        const float *k = c->k_scales + cache_at(c, c->k_scale_strides, sequence, part->first + j, 0);
+        const float *v = c->v_scales + cache_at(c, c->v_scale_strides, sequence, part->first + j, 0);
+        for (int64_t h = 0; h < plan->problem->kv_heads; h++) {
+            s->k_scales[h * LD_SCORES + j] = k[h * c->k_scale_strides.head];
+            s->v_scales[h * LD_SCORES + j] = v[h * c->v_scale_strides.head];
         }
     }
 }

@@ -124,12 +124,14 @@ static int load_keys(const work_plan *plan, const work_task *task, const attenti
            !plan->hides;
 }
 
-/* Scores of rows `from` on, tile by tile where something else is to come from memory meanwhile. */
-static void make_scores(const work_plan *plan, const row_tile *tiles, int count, int64_t from, int keys,
-                        forward_scratch *s) {
+/* Scores and weights of rows `from` on: tile by tile where something else is to come from memory
+ * meanwhile, which is at hand then. */
+static void make_weights(const work_plan *plan, const row_tile *tiles, int count, int64_t from,
+                         int64_t first_key, int keys, forward_scratch *s) {
     const problem_t *p = plan->problem;
     const tile_kernels *tile = plan->tile;
     const int64_t ld = BLOCK_KEYS + 16;
+    const int columns = (int)(p->d_v + tile->vector - 1) / tile->vector * tile->vector;
     const int step = p->bias || p->mask ? 1 : count;
     for (int t = 0; t < count; t += step) {
         if (p->bias || p->mask) {
@@ -142,6 +144,8 @@ static void make_scores(const work_plan *plan, const row_tile *tiles, int count,
             tile->product_columns(tiles + t, step, s->q + from * plan->ldq, plan->ldq, (int)p->d,
                                   s->k_panels, keys, s->scores, ld);
         }
+        tile->softmax(tiles + t, step, s->rows + from, &plan->rule, first_key, s->scores, ld,
+                      s->maximum + from, s->sum + from, s->o + from * plan->ldv, plan->ldv, columns);
     }
 }
 
@@ -166,9 +170,7 @@ static void attend_block(const work_plan *plan, const work_task *task, int64_t f
             continue;
         }
         float *o = s->o + from * plan->ldv;
-        make_scores(plan, tiles, count, from, keys, s);
-        tile->softmax(tiles, count, s->rows + from, &plan->rule, first_key, s->scores, ld,
-                      s->maximum + from, s->sum + from, o, plan->ldv, columns);
+        make_weights(plan, tiles, count, from, first_key, keys, s);
         if (plan->pairs) {
             tile->round_rows(tiles, count, s->scores, ld, s->rounded, ld);
             tile->product_terms_bf16(tiles, count, (const float *)(const void *)s->rounded, ld / 2, 1,

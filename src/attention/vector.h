@@ -98,6 +98,15 @@ INLINE int vec_any(ivec mask) {
 #endif
 }
 
+/* 1 if every lane is below the limit. */
+INLINE int vec_all_below(vec a, float limit) {
+#if VECTOR == 16
+    return _mm512_cmp_ps_mask((__m512)a, _mm512_set1_ps(limit), _CMP_NLT_UQ) == 0;
+#else
+    return !vec_any(~(a < vec_set(limit)));
+#endif
+}
+
 /* The larger one; b where either is not a number. */
 INLINE vec vec_max(vec a, vec b) {
 #if VECTOR == 16

@@ -1,0 +1,384 @@
+/* Scores become weights, and their gradients: a part of tile_kernels.h; see tile.h for what the
+ * kernels mean. */
+#ifndef ATTN_ATTENTION_TILE_SCORES_H
+#define ATTN_ATTENTION_TILE_SCORES_H
+
+#include <float.h>
+#include <math.h>
+
+#include "attention/tile.h"
+#include "attention/vector.h"
+
+#define LOG2_E 1.44269504f
+
+#define TANH_NEAR 0.65f
+
+/* An odd polynomial for sizes below TANH_NEAR: relative error 6e-9. */
+INLINE vec tanh_near(vec x) {
+    vec z = x * x;
+    vec p = vec_set(-5.528634414e-03f);
+    p = p * z + 2.048331685e-02f;
+    p = p * z - 5.369296670e-02f;
+    p = p * z + 1.333089918e-01f;
+    p = p * z - 3.333326280e-01f;
+    return x + x * z * p;
+}
+
+/* tanh: beyond the polynomial 1 - 2 / (e^2x + 1), which is left out where no lane needs it. */
+INLINE vec vec_tanh(vec x) {
+    vec near = tanh_near(x);
+    vec size = vec_abs(x);
+    ivec is_near = size < vec_set(TANH_NEAR);
+    if (vec_all_below(size, TANH_NEAR)) {
+        return near;
+    }
+    vec far = 1.0f - 2.0f / (vec_exp2(vec_min(vec_set(20.0f), size) * (2 * LOG2_E)) + 1.0f);
+    far = (vec)((ivec)far | ((ivec)x & ivec_set(INT32_MIN)));
+    return vec_select(is_near, near, far);
+}
+
+/* Lanes of the vector at `column` that the row may see. */
+INLINE ivec seen(const score_row *row, int column) {
+    ivec key = ivec_iota() + column;
+    return (key >= row->low) & (key < row->high);
+}
+
+/* What changes scores: nothing, a bias alone (of adjacent keys), a soft cap alone, or anything. */
+enum { NOT_MODIFIED, BIASED, CAPPED, MODIFIED };
+
+INLINE int modification(const score_rule *rule, const score_row *row) {
+    if (!rule->modified) {
+        return NOT_MODIFIED;
+    }
+    if (row->mask || row->slope != 0.0f) {
+        return MODIFIED;
+    }
+    if (row->bias) {
+        return rule->softcap == INFINITY && rule->bias_stride == 1 ? BIASED : MODIFIED;
+    }
+    return rule->softcap > 1e-30f && rule->softcap < 1e30f ? CAPPED : MODIFIED;
+}
+
+/* x scale + added; -inf hides even a score that is no number. */
+INLINE vec add_bias(vec x, float scale, vec added) {
+#if VECTOR == 16
+    const __mmask16 kept = _mm512_cmp_ps_mask((__m512)added, _mm512_set1_ps(-INFINITY), _CMP_NEQ_UQ);
+    return (vec)_mm512_mask3_fmadd_ps((__m512)x, _mm512_set1_ps(scale), (__m512)added, kept);
+#else
+    return vec_select(added == vec_set(-INFINITY), added, x * scale + added);
+#endif
+}
+
+/* What a bare product is multiplied with under a soft cap: tanh's argument. */
+INLINE float cap_factor(const score_rule *rule) {
+    return fminf(fmaxf(rule->scale * rule->softcap_inverse, -FLT_MAX), FLT_MAX);
+}
+
+/* Natural scores of the vector at `column` from bare products. *slope: the soft cap's
+ * derivative. */
+INLINE vec modified(vec s, const score_row *row, const score_rule *rule, int column, vec *slope, const int kind) {
+    *slope = vec_set(1.0f);
+    if (kind == BIASED) {
+        const float *bias = row->bias + column;
+        const int lanes = smaller(row->high - column, VECTOR);
+        return add_bias(s, rule->scale, lanes == VECTOR ? vec_load(bias) : vec_load_part(bias, larger(lanes, 0)));
+    }
+    if (kind == CAPPED) {
+        const vec t = vec_tanh(s * cap_factor(rule));
+        *slope = 1.0f - t * t;
+        return t * rule->softcap;
+    }
+    s *= rule->scale;
+    if (rule->softcap < INFINITY) {
+        vec t = vec_tanh(s * rule->softcap_inverse);
+        s = t * rule->softcap;
+        *slope = 1.0f - t * t;
+    }
+    if (row->slope != 0.0f) {
+        vec away = row->distance - (__builtin_convertvector(ivec_iota(), vec) + (float)column);
+        s -= row->slope * vec_abs(away);
+    }
+    const int lanes = smaller(row->high - column, VECTOR);
+    if (row->bias) {
+        const float *bias = row->bias + column * rule->bias_stride;
+        vec added;
+        if (rule->bias_stride == 1) {
+            added = lanes == VECTOR ? vec_load(bias) : vec_load_part(bias, larger(lanes, 0));
+        } else if (rule->bias_stride == 0) {
+            added = vec_set(*bias);
+        } else {
+            float b[VECTOR] = {0};
+            for (int i = 0; i < lanes; i++) {
+                b[i] = bias[i * rule->bias_stride];
+            }
+            added = vec_load(b);
+        }
+        /* -inf hides even a score that is no number */
+        s = vec_select(added == vec_set(-INFINITY), added, s + added);
+    }
+    if (row->mask) {
+        const uint8_t *mask = row->mask + column * rule->mask_stride;
+        vec may;
+        if (rule->mask_stride == 1 && lanes == VECTOR) {
+            may = vec_load_i8((const int8_t *)mask);
+        } else {
+            int8_t some[VECTOR] = {0};
+            for (int i = 0; i < lanes; i++) {
+                some[i] = mask[i * rule->mask_stride] != 0;
+            }
+            may = vec_load_i8(some);
+        }
+        s = vec_select(may != 0.0f, s, vec_set(-INFINITY));
+    }
+    return s;
+}
+
+/* Lanes kept by dropout, of the keys key .. key + VECTOR - 1; key a multiple of VECTOR.
+ * *bits is the hash, which two vectors of 16 keys share: it is made again unless this is
+ * the second of them and not the `first` vector of a row. */
+INLINE ivec kept(dropout_row keys, int64_t key, uint32_t threshold, const int first, uvec *bits) {
+    if (VECTOR != 16 || first || !(key & 16)) {
+        uvec x = (uvec)ivec_iota() + (uint32_t)((key >> 5) * 16 + (key & 15));
+        x = x * 0x9E3779B1u + keys.first;
+        x = (x ^ (x >> 16)) * 0x21F0AAADu + keys.second;
+        x = (x ^ (x >> 15)) * 0x735A2D97u;
+        *bits = x ^ (x >> 15);
+    }
+    const uvec half = (key & 16) ? *bits >> 16 : *bits & 0xffffu;
+    return (ivec)half >= (int32_t)threshold;
+}
+
+/* The largest score of a row, in the unit of its maximum. Modified scores are kept. */
+INLINE float largest_score(const int low, const int high, const score_row *row, const score_rule *rule,
+                           const int kind, float *s) {
+    const float unit = rule->scale * LOG2_E;
+    const int whole_low = round_up(row->low), whole_high = round_down(row->high);
+    vec most = vec_set(-INFINITY), slope;
+    if (kind != NOT_MODIFIED) {
+        for (int c = low; c < high; c += VECTOR) {
+            vec x = modified(vec_load(s + c), row, rule, c, &slope, kind);
+            if (c < whole_low || c >= whole_high) {
+                x = vec_select(seen(row, c), x, vec_set(-INFINITY));
+            }
+            most = vec_max(most, x);
+            vec_store(s + c, x);
+        }
+        return vec_largest(most);
+    }
+    if (unit >= 0) {
+        for (int c = low; c < high; c += VECTOR) {
+            vec x = vec_load(s + c);
+            if (c < whole_low || c >= whole_high) {
+                x = vec_select(seen(row, c), x, vec_set(-INFINITY));
+            }
+            most = vec_max(most, x);
+        }
+    } else {
+        for (int c = low; c < high; c += VECTOR) {
+            vec x = -vec_load(s + c);
+            if (c < whole_low || c >= whole_high) {
+                x = vec_select(seen(row, c), x, vec_set(-INFINITY));
+            }
+            most = vec_max(most, x);
+        }
+    }
+    const float largest = vec_largest(most);
+    return largest == -INFINITY ? largest : largest * fabsf(unit);
+}
+
+/* The same under a soft cap alone. It keeps the order of scores, so that their ends tell whether
+ * tanh's polynomial is enough for all of them. tanh has a loop of its own: one chain with exp would
+ * be too long to have several of at work. */
+INLINE float largest_capped(const int low, const int high, const score_row *row, const score_rule *rule,
+                            float *s) {
+    const int whole_low = round_up(row->low), whole_high = round_down(row->high);
+    const float factor = cap_factor(rule), cap = rule->softcap;
+    vec most = vec_set(-INFINITY), least = vec_set(INFINITY);
+    for (int c = low; c < high; c += VECTOR) {
+        const vec x = vec_load(s + c);
+        if (c < whole_low || c >= whole_high) {
+            const ivec inside = seen(row, c);
+            most = vec_max(most, vec_select(inside, x, vec_set(-INFINITY)));
+            least = vec_min(least, vec_select(inside, x, vec_set(INFINITY)));
+        } else {
+            most = vec_max(most, x);
+            least = vec_min(least, x);
+        }
+    }
+    const float top = vec_largest(most) * factor, bottom = -vec_largest(-least) * factor;
+    if (fabsf(top) < TANH_NEAR && fabsf(bottom) < TANH_NEAR) {
+        for (int c = low; c < high; c += VECTOR) {
+            vec_store(s + c, tanh_near(vec_load(s + c) * factor) * cap);
+        }
+    } else {
+        for (int c = low; c < high; c += VECTOR) {
+            vec_store(s + c, vec_tanh(vec_load(s + c) * factor) * cap);
+        }
+    }
+    return row->low < row->high ? vec_tanh(vec_set(factor < 0 ? bottom : top))[0] * cap : -INFINITY;
+}
+
+/* Takes a block's largest score into the row's maximum; what weights are relative to from now on.
+ * The output is rescaled only when the maximum grows by more than a factor of 2^8 in the
+ * weights; until then they are just larger than 1 (FlashAttention-4). */
+INLINE float raise_maximum(float largest, const int is_modified, float *maximum, float *sum, float *output,
+                           int columns) {
+    const float before = *maximum, room = is_modified ? 8.0f / LOG2_E : 8.0f;
+    if (largest > before + room || (before == -INFINITY && largest > before)) {
+        float factor = before - largest;
+        factor = before == -INFINITY ? 0.0f : exp2f(is_modified ? factor * LOG2_E : factor);
+        *sum *= factor;
+        *maximum = largest;
+        if (before != -INFINITY) {
+            for (int c = 0; c < columns; c += VECTOR) {
+                vec_store(output + c, vec_load(output + c) * factor);
+            }
+        }
+    }
+    return *maximum == -INFINITY ? 0.0f : *maximum;
+}
+
+/* Scores become weights. */
+INLINE void weigh_row(const int low, const int high, const score_row *row, const score_rule *rule,
+                      const int is_modified, int64_t first_key, float base, float *s, float *sum) {
+    const float unit = is_modified ? LOG2_E : rule->scale * LOG2_E;
+    const int whole_low = round_up(row->low), whole_high = round_down(row->high);
+    vec total = {0};
+    uvec bits = {0};
+    for (int c = low; c < high; c += VECTOR) {
+        vec x = vec_load(s + c);
+        x = is_modified ? (x - base) * unit : x * unit - base;
+        if (c < whole_low || c >= whole_high) {
+            x = vec_select(seen(row, c), x, vec_set(-INFINITY));
+        }
+        x = vec_exp2(x);
+        total += x;
+        if (rule->drop_below) {
+            x = vec_select(kept(row->keys, first_key + c, rule->drop_below, c == low, &bits), x, vec_set(0.0f));
+        }
+        vec_store(s + c, x);
+    }
+    *sum += vec_sum(total);
+}
+
+/* A function of its own, so that rows without modifications keep the registers. */
+static __attribute__((noinline)) void softmax_modified(const int low, const int high, const score_row *row,
+                                                       const score_rule *rule, int64_t first_key, float *s,
+                                                       float *maximum, float *sum, float *output, int columns) {
+    const int kind = modification(rule, row);
+    const float largest = kind == BIASED   ? largest_score(low, high, row, rule, BIASED, s)
+                          : kind == CAPPED ? largest_capped(low, high, row, rule, s)
+                                           : largest_score(low, high, row, rule, MODIFIED, s);
+    const float base = raise_maximum(largest, 1, maximum, sum, output, columns);
+    weigh_row(low, high, row, rule, 1, first_key, base, s, sum);
+}
+
+static void softmax(const row_tile *tiles, int tiles_count, const score_row *rows,
+                    const score_rule *rule, int64_t first_key, float *scores, int64_t ld,
+                    float *maximum, float *sum, float *output, int64_t ldo, int columns) {
+    const score_rule own_rule = *rule; /* which no store of a score can reach */
+    for (int t = 0; t < tiles_count; t++) {
+        const int low = round_down(tiles[t].low), high = round_up(tiles[t].high);
+        for (int r = tiles[t].first; r < tiles[t].first + tiles[t].count && low < high; r++) {
+            float *s = scores + r * ld, *o = output + r * ldo;
+            if (own_rule.modified) {
+                softmax_modified(low, high, rows + r, &own_rule, first_key, s, maximum + r, sum + r, o, columns);
+                continue;
+            }
+            const float largest = largest_score(low, high, rows + r, &own_rule, NOT_MODIFIED, s);
+            const float base = raise_maximum(largest, 0, maximum + r, sum + r, o, columns);
+            weigh_row(low, high, rows + r, &own_rule, 0, first_key, base, s, sum + r);
+        }
+    }
+}
+
+INLINE void gradient_row(const int low, const int high, const score_row *row,
+                         const score_rule *rule, const int is_modified, int64_t first_key,
+                         float *s, float *g, float log_sum_exp, float factor, float delta,
+                         float *d_bias, int64_t d_bias_stride) {
+    const float unit = is_modified ? LOG2_E : rule->scale * LOG2_E;
+    const int whole_low = round_up(row->low), whole_high = round_down(row->high);
+    uvec bits = {0};
+    for (int c = low; c < high; c += VECTOR) {
+        vec x = vec_load(s + c), slope;
+        if (is_modified) {
+            x = (modified(x, row, rule, c, &slope, is_modified) - log_sum_exp) * unit;
+        } else {
+            x = x * unit - log_sum_exp;
+        }
+        vec p = vec_exp2(x) * factor;
+        vec product = vec_load(g + c);
+        vec keeps = p;
+        if (rule->drop_below) {
+            ivec keep = kept(row->keys, first_key + c, rule->drop_below, c == low, &bits);
+            product = vec_select(keep, product * rule->keep_scale, vec_set(0.0f));
+            keeps = vec_select(keep, p, vec_set(0.0f));
+        }
+        vec d = p * (product - delta);
+        if (is_modified) {
+            d = vec_select(p == 0.0f, p, d); /* hidden values may be anything */
+        }
+        if (c < whole_low || c >= whole_high) {
+            ivec inside = seen(row, c);
+            keeps = vec_select(inside, keeps, vec_set(0.0f));
+            d = vec_select(inside, d, vec_set(0.0f));
+        }
+        vec_store(s + c, keeps);
+        if (is_modified && d_bias && d_bias_stride == 1 && c + VECTOR <= row->high) {
+            vec_store(d_bias + c, vec_load(d_bias + c) + d);
+        } else if (is_modified && d_bias) {
+            for (int i = larger(0, row->low - c); i < smaller(VECTOR, row->high - c); i++) {
+                d_bias[(c + i) * d_bias_stride] += d[i];
+            }
+        }
+        vec_store(g + c, is_modified ? d * slope : d);
+    }
+}
+
+static void gradient(const row_tile *tiles, int tiles_count, const score_row *rows,
+                     const score_rule *rule, int64_t first_key, float *scores, float *products,
+                     int64_t ld, const float *log_sum_exp, const float *factor,
+                     const float *delta,
+                     float *const *d_bias, int64_t d_bias_stride) {
+    const score_rule own_rule = *rule;
+    for (int t = 0; t < tiles_count; t++) {
+        const int low = round_down(tiles[t].low), high = round_up(tiles[t].high);
+        for (int r = tiles[t].first; r < tiles[t].first + tiles[t].count; r++) {
+            const score_row row = rows[r];
+#define KIND(kind)                                                                                       \
+    case kind:                                                                                           \
+        gradient_row(low, high, &row, &own_rule, kind, first_key, scores + r * ld, products + r * ld,    \
+                     log_sum_exp[r], factor[r], delta[r], kind && d_bias ? d_bias[r] : 0, d_bias_stride); \
+        break;
+            switch (modification(&own_rule, &row)) {
+                KIND(NOT_MODIFIED)
+                KIND(BIASED)
+                KIND(CAPPED)
+                KIND(MODIFIED)
+            }
+#undef KIND
+        }
+    }
+}
+
+static void weights(const row_tile *tiles, int tiles_count, const score_row *rows,
+                    const score_rule *rule, float *scores, int64_t ld, const float *log_sum_exp) {
+    const float unit = rule->modified ? LOG2_E : rule->scale * LOG2_E;
+    for (int t = 0; t < tiles_count; t++) {
+        const int low = round_down(tiles[t].low), high = round_up(tiles[t].high);
+        for (int r = tiles[t].first; r < tiles[t].first + tiles[t].count; r++) {
+            for (int c = low; c < high; c += VECTOR) {
+                float *s = scores + r * ld + c;
+                vec x = vec_load(s), slope;
+                if (rule->modified) {
+                    x = (modified(x, rows + r, rule, c, &slope, MODIFIED) - log_sum_exp[r]) * unit;
+                } else {
+                    x = x * unit - log_sum_exp[r];
+                }
+                vec_store(s, vec_select(seen(rows + r, c), vec_exp2(x), vec_set(0.0f)));
+            }
+        }
+    }
+}
+
+#endif
