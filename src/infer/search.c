@@ -18,7 +18,7 @@
 
 /* Rows of a step, and rows whose logits exist at a time: many, so that weights are read seldom, but of a small model,
  * whose weights stay in cache, few, so that keys and logits stay there too. */
-enum { MOST_ROWS = 192, MOST_SMALL_ROWS = 64, LOGIT_BLOCK = 96, SMALL_LOGIT_BLOCK = 48, SMALL_WIDTH = 256 };
+enum { MOST_ROWS = 192, LOGIT_BLOCK = 96, SMALL_WIDTH = 256, MOST_SMALL_ROWS = 24, SMALL_LOGIT_BLOCK = 24 };
 enum { SENTENCE_ROOM = 512 };
 
 /* --- one search: sentences waiting, and the threads that take them -------------- */
