@@ -261,16 +261,19 @@ INLINE void weigh_row(const int low, const int high, const score_row *row, const
     *sum += vec_sum(total);
 }
 
-/* A function of its own, so that rows without modifications keep the registers. */
+/* A function of its own, so that rows without modifications keep the registers; and copies of its
+ * own, which no store of a score can reach. */
 static __attribute__((noinline)) void softmax_modified(const int low, const int high, const score_row *row,
                                                        const score_rule *rule, int64_t first_key, float *s,
                                                        float *maximum, float *sum, float *output, int columns) {
+    const score_rule own_rule = *rule;
+    const score_row own_row = *row;
     const int kind = modification(rule, row);
-    const float largest = kind == BIASED   ? largest_score(low, high, row, rule, BIASED, s)
-                          : kind == CAPPED ? largest_capped(low, high, row, rule, s)
-                                           : largest_score(low, high, row, rule, MODIFIED, s);
+    const float largest = kind == BIASED   ? largest_score(low, high, &own_row, &own_rule, BIASED, s)
+                          : kind == CAPPED ? largest_capped(low, high, &own_row, &own_rule, s)
+                                           : largest_score(low, high, &own_row, &own_rule, MODIFIED, s);
     const float base = raise_maximum(largest, 1, maximum, sum, output, columns);
-    weigh_row(low, high, row, rule, 1, first_key, base, s, sum);
+    weigh_row(low, high, &own_row, &own_rule, 1, first_key, base, s, sum);
 }
 
 static void softmax(const row_tile *tiles, int tiles_count, const score_row *rows,
@@ -324,7 +327,7 @@ INLINE void gradient_row(const int low, const int high, const score_row *row,
             d = vec_select(inside, d, vec_set(0.0f));
         }
         vec_store(s + c, keeps);
-        if (is_modified && d_bias && d_bias_stride == 1 && c + VECTOR <= row->high) {
+        if (is_modified && d_bias && d_bias_stride == 1 && c + VECTOR <= whole_high) {
             vec_store(d_bias + c, vec_load(d_bias + c) + d);
         } else if (is_modified && d_bias) {
             for (int i = larger(0, row->low - c); i < smaller(VECTOR, row->high - c); i++) {
@@ -333,6 +336,26 @@ INLINE void gradient_row(const int low, const int high, const score_row *row,
         }
         vec_store(g + c, is_modified ? d * slope : d);
     }
+}
+
+/* See softmax_modified(). */
+static __attribute__((noinline)) void gradient_modified(const int low, const int high, const score_row *row,
+                                                        const score_rule *rule, int64_t first_key, float *s, float *g,
+                                                        float log_sum_exp, float factor, float delta, float *d_bias,
+                                                        int64_t d_bias_stride) {
+    const score_rule own_rule = *rule;
+    const score_row own_row = *row;
+#define KIND(kind)                                                                                            \
+    case kind:                                                                                                \
+        gradient_row(low, high, &own_row, &own_rule, kind, first_key, s, g, log_sum_exp, factor, delta, d_bias, \
+                     d_bias_stride);                                                                          \
+        break;
+    switch (modification(rule, row)) {
+        KIND(BIASED)
+        KIND(CAPPED)
+        KIND(MODIFIED)
+    }
+#undef KIND
 }
 
 static void gradient(const row_tile *tiles, int tiles_count, const score_row *rows,
@@ -344,19 +367,14 @@ static void gradient(const row_tile *tiles, int tiles_count, const score_row *ro
     for (int t = 0; t < tiles_count; t++) {
         const int low = round_down(tiles[t].low), high = round_up(tiles[t].high);
         for (int r = tiles[t].first; r < tiles[t].first + tiles[t].count; r++) {
-            const score_row row = rows[r];
-#define KIND(kind)                                                                                       \
-    case kind:                                                                                           \
-        gradient_row(low, high, &row, &own_rule, kind, first_key, scores + r * ld, products + r * ld,    \
-                     log_sum_exp[r], factor[r], delta[r], kind && d_bias ? d_bias[r] : 0, d_bias_stride); \
-        break;
-            switch (modification(&own_rule, &row)) {
-                KIND(NOT_MODIFIED)
-                KIND(BIASED)
-                KIND(CAPPED)
-                KIND(MODIFIED)
+            float *s = scores + r * ld, *g = products + r * ld;
+            if (own_rule.modified) {
+                gradient_modified(low, high, rows + r, rule, first_key, s, g, log_sum_exp[r], factor[r], delta[r],
+                                  d_bias ? d_bias[r] : NULL, d_bias_stride);
+            } else {
+                gradient_row(low, high, rows + r, &own_rule, NOT_MODIFIED, first_key, s, g, log_sum_exp[r], factor[r],
+                             delta[r], NULL, 0);
             }
-#undef KIND
         }
     }
 }
