@@ -261,19 +261,42 @@ INLINE void weigh_row(const int low, const int high, const score_row *row, const
     *sum += vec_sum(total);
 }
 
-/* A function of its own, so that rows without modifications keep the registers; and copies of its
- * own, which no store of a score can reach. */
-static __attribute__((noinline)) void softmax_modified(const int low, const int high, const score_row *row,
-                                                       const score_rule *rule, int64_t first_key, float *s,
-                                                       float *maximum, float *sum, float *output, int columns) {
+INLINE void softmax_row(const int low, const int high, const score_row *row, const score_rule *rule,
+                        const int kind, int64_t first_key, float *s, float *maximum, float *sum, float *output,
+                        int columns) {
+    const float largest = kind == CAPPED ? largest_capped(low, high, row, rule, s)
+                                         : largest_score(low, high, row, rule, kind, s);
+    const float base = raise_maximum(largest, kind != NOT_MODIFIED, maximum, sum, output, columns);
+    weigh_row(low, high, row, rule, kind != NOT_MODIFIED, first_key, base, s, sum);
+}
+
+/* Runs of rows of one kind. Functions of their own, so that rows without modifications keep the
+ * registers; where there are few fields to look at, in copies that no store of a score can reach. */
+static __attribute__((noinline)) void softmax_modified(const int low, const int high, int count, const score_row *rows,
+                                                       const score_rule *rule, int64_t first_key, float *scores,
+                                                       int64_t ld, float *maximum, float *sum, float *output,
+                                                       int64_t ldo, int columns) {
+    for (int r = 0; r < count; r++) {
+        softmax_row(low, high, rows + r, rule, MODIFIED, first_key, scores + r * ld, maximum + r, sum + r,
+                    output + r * ldo, columns);
+    }
+}
+
+static __attribute__((noinline)) void softmax_simple(const int low, const int high, int count, const score_row *rows,
+                                                     const score_rule *rule, int64_t first_key, float *scores,
+                                                     int64_t ld, float *maximum, float *sum, float *output,
+                                                     int64_t ldo, int columns) {
     const score_rule own_rule = *rule;
-    const score_row own_row = *row;
-    const int kind = modification(rule, row);
-    const float largest = kind == BIASED   ? largest_score(low, high, &own_row, &own_rule, BIASED, s)
-                          : kind == CAPPED ? largest_capped(low, high, &own_row, &own_rule, s)
-                                           : largest_score(low, high, &own_row, &own_rule, MODIFIED, s);
-    const float base = raise_maximum(largest, 1, maximum, sum, output, columns);
-    weigh_row(low, high, &own_row, &own_rule, 1, first_key, base, s, sum);
+    for (int r = 0; r < count; r++) {
+        const score_row row = rows[r];
+        if (row.bias) {
+            softmax_row(low, high, &row, &own_rule, BIASED, first_key, scores + r * ld, maximum + r, sum + r,
+                        output + r * ldo, columns);
+        } else {
+            softmax_row(low, high, &row, &own_rule, CAPPED, first_key, scores + r * ld, maximum + r, sum + r,
+                        output + r * ldo, columns);
+        }
+    }
 }
 
 static void softmax(const row_tile *tiles, int tiles_count, const score_row *rows,
@@ -282,15 +305,20 @@ static void softmax(const row_tile *tiles, int tiles_count, const score_row *row
     const score_rule own_rule = *rule; /* which no store of a score can reach */
     for (int t = 0; t < tiles_count; t++) {
         const int low = round_down(tiles[t].low), high = round_up(tiles[t].high);
-        for (int r = tiles[t].first; r < tiles[t].first + tiles[t].count && low < high; r++) {
+        const int end = low < high ? tiles[t].first + tiles[t].count : 0;
+        for (int r = tiles[t].first, count = 1; r < end; r += count, count = 1) {
             float *s = scores + r * ld, *o = output + r * ldo;
-            if (own_rule.modified) {
-                softmax_modified(low, high, rows + r, &own_rule, first_key, s, maximum + r, sum + r, o, columns);
-                continue;
+            const int kind = modification(rule, rows + r);
+            while (kind != NOT_MODIFIED && r + count < end && modification(rule, rows + r + count) == kind) {
+                count++;
             }
-            const float largest = largest_score(low, high, rows + r, &own_rule, NOT_MODIFIED, s);
-            const float base = raise_maximum(largest, 0, maximum + r, sum + r, o, columns);
-            weigh_row(low, high, rows + r, &own_rule, 0, first_key, base, s, sum + r);
+            if (kind == NOT_MODIFIED) {
+                softmax_row(low, high, rows + r, &own_rule, NOT_MODIFIED, first_key, s, maximum + r, sum + r, o, columns);
+            } else if (kind == MODIFIED) {
+                softmax_modified(low, high, count, rows + r, rule, first_key, s, ld, maximum + r, sum + r, o, ldo, columns);
+            } else {
+                softmax_simple(low, high, count, rows + r, rule, first_key, s, ld, maximum + r, sum + r, o, ldo, columns);
+            }
         }
     }
 }
@@ -338,24 +366,25 @@ INLINE void gradient_row(const int low, const int high, const score_row *row,
     }
 }
 
-/* See softmax_modified(). */
+/* As in softmax(). */
 static __attribute__((noinline)) void gradient_modified(const int low, const int high, const score_row *row,
                                                         const score_rule *rule, int64_t first_key, float *s, float *g,
                                                         float log_sum_exp, float factor, float delta, float *d_bias,
                                                         int64_t d_bias_stride) {
     const score_rule own_rule = *rule;
     const score_row own_row = *row;
-#define KIND(kind)                                                                                            \
-    case kind:                                                                                                \
-        gradient_row(low, high, &own_row, &own_rule, kind, first_key, s, g, log_sum_exp, factor, delta, d_bias, \
-                     d_bias_stride);                                                                          \
-        break;
     switch (modification(rule, row)) {
-        KIND(BIASED)
-        KIND(CAPPED)
-        KIND(MODIFIED)
+    case BIASED:
+        gradient_row(low, high, &own_row, &own_rule, BIASED, first_key, s, g, log_sum_exp, factor, delta, d_bias,
+                     d_bias_stride);
+        break;
+    case CAPPED:
+        gradient_row(low, high, &own_row, &own_rule, CAPPED, first_key, s, g, log_sum_exp, factor, delta, NULL, 0);
+        break;
+    default:
+        gradient_row(low, high, row, rule, MODIFIED, first_key, s, g, log_sum_exp, factor, delta, d_bias,
+                     d_bias_stride);
     }
-#undef KIND
 }
 
 static void gradient(const row_tile *tiles, int tiles_count, const score_row *rows,
