@@ -131,7 +131,7 @@ INLINE vec vec_min(vec a, vec b) {
 /* A sign for every lane that is infinite or no number. Or-ed over a loop it costs less than a sum of
  * zeros, whose every step waits for the one before. */
 INLINE ivec vec_not_finite(vec a) {
-    return ((ivec)a & ivec_set(0x7f800000)) + ivec_set(0x00800000);
+    return (ivec)(((uvec)a & uvec_set(0x7f800000u)) + uvec_set(0x00800000u));
 }
 
 INLINE vec vec_abs(vec a) {
