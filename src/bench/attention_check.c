@@ -95,7 +95,7 @@ static int compare(const case_result *got, const case_result *want, const plain_
     const size_t heads = (size_t)w->problem.heads;
     const comparison all[] = {
         {"o", g->o, w->o, plain->o, w->o_count, t, 2, t, 0},
-        {"log_sum_exp", g->log_sum_exp, w->log_sum_exp, plain->log_sum_exp, w->rows, ATTN_F32, 2, ATTN_F32, plain->weight_term},
+        {"log_sum_exp", g->log_sum_exp, w->log_sum_exp, plain->log_sum_exp, w->rows, ATTN_F32, 2, ATTN_F32, 0},
         {"weights", got->weights, want->weights, plain->weights, plain->weights_count, ATTN_F32, 2, ATTN_F32, plain->weight_term},
         {"column sums", got->sums, want->sums, plain->sums, heads * (size_t)w->k_tokens, ATTN_F32, 2, ATTN_F32, plain->weight_term},
         {"d_q", g->d_q, w->d_q, plain->d_q, w->d_q_count, t, 3, t, plain->gradient_term},

@@ -70,10 +70,8 @@ static void plain_head(const case_arrays *a, const sequence_view *s, int64_t hea
     const int64_t kv = head / (p->heads / p->kv_heads);
     float *w = scratch, *slope = w + s->keys, *keep = slope + s->keys, *d_k = keep + s->keys;
     float *k_norms = d_k + s->keys * p->d, *keys = k_norms + s->keys, *parts = keys + s->keys * p->d;
-    float *peaks = parts + s->keys; /* the largest partial sum of a score */
     const uint32_t threshold = dropout_threshold(p->dropout);
     const uint64_t head_key = dropout_head_key(p->dropout_seed, s->index, head);
-    const float last_bit = t == ATTN_F32 ? 1 : 0x1p-15f; /* of an f32, in the unit of the type */
     memset(d_k, 0, (size_t)(s->keys * p->d) * sizeof(float));
     memset(parts, 0, (size_t)s->keys * sizeof(float));
     for (int64_t j = 0; j < s->keys; j++) {
@@ -90,10 +88,9 @@ static void plain_head(const case_arrays *a, const sequence_view *s, int64_t hea
         plain_load(p, a->q, qi, i + s->shift, q, &q_norm);
         problem_visible(p, s, i, &low, &high);
         for (int64_t j = 0; j < s->keys; j++) {
-            float x = 0, peak = 0;
+            float x = 0;
             for (int64_t c = 0; c < p->d; c++) {
                 x += q[c] * keys[j * p->d + c];
-                peak = fmaxf(peak, fabsf(x));
             }
             x *= problem_scale(p);
             slope[j] = 1;
@@ -106,7 +103,6 @@ static void plain_head(const case_arrays *a, const sequence_view *s, int64_t hea
                 slope[j] = 1 - x * x;
                 x *= p->softcap;
             }
-            peaks[j] = fabsf(peak * problem_scale(p) * slope[j]);
             x -= p->alibi ? p->alibi[head] * fabsf((float)(i + s->shift - j)) : 0;
             x += p->bias ? *bias_at(p, s->index, head, i, j) : 0;
             if (j < low || j >= high || (p->mask && !*mask_at(p, s->index, head, i, j))) {
@@ -121,7 +117,7 @@ static void plain_head(const case_arrays *a, const sequence_view *s, int64_t hea
         for (int64_t j = 0; j < s->keys; j++) {
             const float x = w[j] == -INFINITY ? 0 : w[j];
             w[j] = w[j] == -INFINITY ? 0 : expf(w[j] - most);
-            r->weight_term = fmaxf(r->weight_term, w[j] * fmaxf(fabsf(x), peaks[j]));
+            r->weight_term = fmaxf(r->weight_term, w[j] * fabsf(x));
             sum += w[j];
         }
         r->log_sum_exp[head * (int64_t)(a->rows / (size_t)p->heads) + s->q_first + i] =
@@ -157,9 +153,7 @@ static void plain_head(const case_arrays *a, const sequence_view *s, int64_t hea
                 r->d_bias[bias_at(p, s->index, head, i, j) - p->bias] += d_s;
             }
             d_s = rounded(t, d_s * slope[j]);
-            const float by_score = fabsf(w[j] * (product * keep[j] - delta)) * peaks[j] * last_bit;
-            const float term = fmaxf(fabsf(w[j] * product * keep[j]), by_score);
-            const float norm = fminf(q_norm, k_norms[j]);
+            const float term = fabsf(w[j] * product * keep[j]), norm = fminf(q_norm, k_norms[j]);
             const float part = term * fabsf(slope[j] * problem_scale(p)) / (p->score == ATTN_SCORE_COSINE ? norm : 1);
             float largest = 0;
             r->bias_term = fmaxf(r->bias_term, term);
@@ -177,6 +171,7 @@ static void plain_head(const case_arrays *a, const sequence_view *s, int64_t hea
         if (p->sinks && sum != 0) {
             const float weight = expf(p->sinks[head] - most) / sum;
             r->d_sinks[head] -= weight * delta;
+            const float last_bit = t == ATTN_F32 ? 1 : 0x1p-15f; /* of an f32, in the unit of the type */
             r->sink_term = fmaxf(r->sink_term, weight * fabsf(delta * (most + logf(sum))) * last_bit);
             for (int64_t c = 0; c < p->d_v; c++) {
                 const float product = o[c] * case_get(a->d_o, t, di + (size_t)c);
@@ -235,7 +230,7 @@ attn_status plain_run(const case_arrays *a, plain_result *r) {
         const int64_t keys = problem_sequence(p, b).keys;
         most = keys > most ? keys : most;
     }
-    float *scratch = memory_allocate((size_t)(most * (6 + 2 * p->d)), sizeof(float));
+    float *scratch = memory_allocate((size_t)(most * (5 + 2 * p->d)), sizeof(float));
     attn_status status = scratch ? allocate(a, r) : ATTN_ERROR_MEMORY;
     float *weights = r->weights_count ? r->weights : NULL;
     for (int64_t b = 0; b < p->sequences && !status; b++) {

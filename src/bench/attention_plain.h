@@ -10,10 +10,9 @@ typedef struct plain_result {
     /* as the case's arrays, in f32; weights are NULL for a case of very many */
     float *o, *d_q, *d_k, *d_v, *log_sum_exp, *d_bias, *d_sinks, *weights, *sums;
     size_t weights_count;
-    /* The largest terms of the sums that may cancel: a score's part of a weight or of the log-sum-exp (the
-     * score itself sums terms: its largest partial sum), what goes to a bias, what goes to an element of d_q
-     * or d_k, and an output's and the log-sum-exp's part of what goes to a sink. Their last bits are errors
-     * of any way of computing. */
+    /* The largest terms of the sums that may cancel: a score's part of a weight, what goes to a bias,
+     * what goes to an element of d_q or d_k, and an output's and the log-sum-exp's part of what goes
+     * to a sink. Their last bits are errors of any way of computing. */
     float weight_term, bias_term, gradient_term, sink_term;
 } plain_result;
 
