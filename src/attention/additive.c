@@ -75,7 +75,7 @@ void additive_add_product(const work_plan *plan, additive_scratch *s, int64_t ro
                         const float *a, int64_t row_stride, int64_t k_stride, const float *b,
                         int64_t ldb, int64_t columns, float *c, int64_t ldc) {
     const int tiles = even_tiles(rows, depth, s->tiles);
-    plan->tile->product_terms(s->tiles, tiles, a, row_stride, k_stride, b, ldb, additive_columns(plan, columns), c,
+    plan->tile->product_terms(s->tiles, tiles, a, row_stride, k_stride, b, ldb, plan_columns(plan, columns), c,
                               ldc);
 }
 
@@ -216,9 +216,9 @@ static int forward_rows(const work_plan *plan, const work_task *task, const addi
         additive_make_u(plan, call, keys, s);
         additive_make_scores(plan, call, s->a, tiles, s);
         plan->tile->softmax(s->row_tiles, tiles, s->rows, &plan->rule, first, s->scores, ADDITIVE_LD, s->maximum,
-                            s->sum, s->o, plan->ldv, additive_columns(plan, p->d_v));
+                            s->sum, s->o, plan->ldv, plan_columns(plan, p->d_v));
         plan->tile->product_terms(s->row_tiles, tiles, s->scores, ADDITIVE_LD, 1, s->values, plan->ldv,
-                                  additive_columns(plan, p->d_v), s->o, plan->ldv);
+                                  plan_columns(plan, p->d_v), s->o, plan->ldv);
     }
     for (int n = 0; n < count; n++) {
         float m = plan->rule.modified ? s->maximum[n] : s->maximum[n] * 0.693147181f;

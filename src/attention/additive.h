@@ -84,10 +84,6 @@ int additive_fill_rows(const work_plan *plan, const work_task *task, const addit
 void additive_make_scores(const work_plan *plan, const additive_call *call, const float *a, int tiles,
                           additive_scratch *s);
 
-static inline int additive_columns(const work_plan *plan, int64_t width) {
-    return (int)((width + plan->tile->vector - 1) / plan->tile->vector * plan->tile->vector);
-}
-
 static inline void additive_store(const work_plan *plan, const float *row, float factor, int64_t width,
                                   const void *target) {
     (plan->problem->dtype == ATTN_F32 ? plan->tile->store_f32 : plan->tile->store_bf16)(

@@ -253,9 +253,7 @@ static int backward_block(const work_plan *plan, const work_task *task, const at
                           float *d_q, backward_scratch *s) {
     const problem_t *p = plan->problem;
     const tile_kernels *tile = plan->tile;
-    const int vector = tile->vector;
-    const int columns_q = (int)(p->d + vector - 1) / vector * vector;
-    const int columns_v = (int)(p->d_v + vector - 1) / vector * vector;
+    const int columns_q = plan_columns(plan, p->d), columns_v = plan_columns(plan, p->d_v);
     row_tile tiles[BACKWARD_ROWS / TILE_ROWS], key_tiles[BLOCK_KEYS / TILE_ROWS + 1];
     fill_rows(plan, task, a, from, rows, first_key, keys, s);
     const int count = cut_tiles(s->rows, rows, tiles);

@@ -131,7 +131,7 @@ static void make_weights(const work_plan *plan, const row_tile *tiles, int count
     const problem_t *p = plan->problem;
     const tile_kernels *tile = plan->tile;
     const int64_t ld = BLOCK_KEYS + 16;
-    const int columns = (int)(p->d_v + tile->vector - 1) / tile->vector * tile->vector;
+    const int columns = plan_columns(plan, p->d_v);
     const int step = p->bias || p->mask ? 1 : count;
     for (int t = 0; t < count; t += step) {
         if (p->bias || p->mask) {
@@ -154,7 +154,7 @@ static void attend_block(const work_plan *plan, const work_task *task, int64_t f
     const problem_t *p = plan->problem;
     const tile_kernels *tile = plan->tile;
     const int64_t ld = BLOCK_KEYS + 16;
-    const int columns = (int)(p->d_v + tile->vector - 1) / tile->vector * tile->vector;
+    const int columns = plan_columns(plan, p->d_v);
     row_tile tiles[FORWARD_ROWS / TILE_ROWS];
     for (int64_t from = 0; from < task->count; from += FORWARD_ROWS) {
         const int rows = (int)(task->count - from < FORWARD_ROWS ? task->count - from : FORWARD_ROWS);

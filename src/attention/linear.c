@@ -81,16 +81,12 @@ static int plain_tiles(int count, int depth, row_tile *tiles) {
     return wanted;
 }
 
-static int whole(const work_plan *plan, int64_t width) {
-    return (int)((width + plan->tile->vector - 1) / plan->tile->vector * plan->tile->vector);
-}
-
 /* c [rows][columns] += a b, the left operand by strides */
 static void add_product(const work_plan *plan, linear_scratch *s, int rows, int depth,
                         const float *a, int64_t row_stride, int64_t k_stride, const float *b,
                         int64_t ldb, int64_t columns, float *c, int64_t ldc) {
     const int tiles = plain_tiles(rows, depth, s->tiles);
-    plan->tile->product_terms(s->tiles, tiles, a, row_stride, k_stride, b, ldb, whole(plan, columns), c,
+    plan->tile->product_terms(s->tiles, tiles, a, row_stride, k_stride, b, ldb, plan_columns(plan, columns), c,
                               ldc);
 }
 

@@ -59,6 +59,11 @@ typedef struct work_task {
 
 attn_status plan_make(work_plan *plan, const problem_t *problem, int caches);
 
+/* Columns of a row of `width` values in whole vectors of the chosen kernels; at most ldq or ldv. */
+static inline int plan_columns(const work_plan *plan, int64_t width) {
+    return (int)((width + plan->tile->vector - 1) / plan->tile->vector * plan->tile->vector);
+}
+
 /* How rows become tasks: all of a head of a sequence in one, chunks of plan_chunk_rows(), or larger
  * ones of plan_joined_rows(). */
 typedef enum task_cut { TASK_HEAD, TASK_CHUNK, TASK_JOINED } task_cut;
