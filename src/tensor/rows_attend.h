@@ -197,21 +197,10 @@ static int64_t next_above(const float *values, int64_t from, int64_t n, float bo
 /* Each of 64 groups of values has a largest; `wanted` values reach the lowest of the `wanted` largest of these. */
 static float floor_of(const float *values, int64_t n, int wanted) {
     vec top[4];
-    for (int v = 0; v < 4; v++) {
-        top[v] = splat(-INFINITY);
-    }
-    int64_t i = 0;
-    for (; i + 4 * LANES <= n; i += 4 * LANES) {
-        for (int v = 0; v < 4; v++) {
-            top[v] = maximum(load(values + i + v * LANES), top[v]);
-        }
-    }
-    for (int v = 0; i < n; i += LANES, v++) {
-        top[v] = maximum(load_some(values + i, n - i, -INFINITY), top[v]);
-    }
+    lane_maxima(values, n, top);
     float found = INFINITY;
     for (int k = 0; k < wanted && found > -INFINITY; k++) {
-        found = fold_maximum(maximum(maximum(top[0], top[1]), maximum(top[2], top[3])));
+        found = fold_maxima(top);
         for (int v = 0; v < 4; v++) {
             top[v] = choose(top[v] == found, splat(-INFINITY), top[v]);
         }

@@ -176,21 +176,31 @@ static void rms_norm_backward(float *dx, float *d_gain, const float *dy, const f
     }
 }
 
-static float largest(const float *z, int64_t n) {
-    vec top[4];
+/* The largest of values [n] in each of four vectors' lanes, -infinity where one gets none. NaN does not
+ * count. Several vectors, so that none waits for itself. */
+static inline void lane_maxima(const float *values, int64_t n, vec top[4]) {
     for (int v = 0; v < 4; v++) {
         top[v] = splat(-INFINITY);
     }
     int64_t i = 0;
     for (; i + 4 * LANES <= n; i += 4 * LANES) {
         for (int v = 0; v < 4; v++) {
-            top[v] = maximum(load(z + i + v * LANES), top[v]);
+            top[v] = maximum(load(values + i + v * LANES), top[v]);
         }
     }
-    for (; i < n; i += LANES) {
-        top[0] = maximum(load_some(z + i, n - i, -INFINITY), top[0]);
+    for (int v = 0; i < n; i += LANES, v++) {
+        top[v] = maximum(load_some(values + i, n - i, -INFINITY), top[v]);
     }
+}
+
+static inline float fold_maxima(const vec top[4]) {
     return fold_maximum(maximum(maximum(top[0], top[1]), maximum(top[2], top[3])));
+}
+
+static float largest(const float *z, int64_t n) {
+    vec top[4];
+    lane_maxima(z, n, top);
+    return fold_maxima(top);
 }
 
 /* One vector of the gradient to where it is wanted. */
