@@ -4,6 +4,7 @@
 #include <math.h>
 #include <omp.h>
 
+#include "differences.h"
 #include "test.h"
 
 #include "base/memory.h"
@@ -101,7 +102,8 @@ static void plain_weights(const classifier *c, const double *v, int64_t sequence
     }
 }
 
-static double plain_loss(const classifier *c, const double *v) {
+static double plain_loss(const void *context, const double *v) {
+    const classifier *c = context;
     double loss = 0, weights[TOKENS];
     for (int64_t s = 0; s < SEQUENCES; s++) {
         plain_weights(c, v, s, weights);
@@ -130,27 +132,7 @@ static double plain_loss(const classifier *c, const double *v) {
 static void check_gradients(int pooled) {
     classifier c;
     open_classifier(&c, pooled, 0);
-    double *values = memory_allocate((size_t)c.set.size, sizeof *values), step = 1e-5;
-    for (int64_t i = 0; i < c.set.size; i++) {
-        values[i] = (double)c.set.values[i];
-    }
-    double loss = run(&c, NULL), expected = plain_loss(&c, values);
-    if (!(fabs(loss - expected) < 1e-5)) {
-        fail_msg("loss %.8f, %.8f was expected", loss, expected);
-    }
-    for (int64_t i = 0; i < c.set.size; i++) {
-        double kept = values[i];
-        values[i] = kept + step;
-        double above = plain_loss(&c, values);
-        values[i] = kept - step;
-        double difference = (above - plain_loss(&c, values)) / (2 * step);
-        values[i] = kept;
-        if (!(fabs(difference - (double)c.set.gradients[i]) < 5e-6)) {
-            fail_msg("parameter %lld: gradient %.8f, %.8f was expected (seed %llu)", (long long)i,
-                     (double)c.set.gradients[i], difference, (unsigned long long)SEED);
-        }
-    }
-    memory_free(values);
+    expect_differences(&c.set, run(&c, NULL), plain_loss, &c, 1e-5, 5e-6, pooled, SEED);
     close_classifier(&c);
 }
 

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <omp.h>
 
+#include "differences.h"
 #include "test.h"
 
 #include "base/memory.h"
@@ -82,7 +83,8 @@ static void plain_norm(const model *m, const double *v, int i, const double *s, 
     }
 }
 
-static double plain_loss(const model *m, const double *v) {
+static double plain_loss(const void *context, const double *v) {
+    const model *m = context;
     double loss = 0;
     for (int token = 0; token < TOKENS; token++) {
         double s[WIDTH], y[WIDTH], sum = 0, own = 0;
@@ -118,27 +120,7 @@ static void gradients_are_central_differences(void **state) {
     for (int kind = NORM_LAYER; kind <= NORM_RMS; kind++) {
         model m;
         open_model(&m, (norm_kind)kind);
-        double *values = memory_allocate((size_t)m.set.size, sizeof *values), step = 1e-5;
-        for (int64_t i = 0; i < m.set.size; i++) {
-            values[i] = (double)m.set.values[i];
-        }
-        double loss = run(&m, 0), expected = plain_loss(&m, values);
-        if (!(fabs(loss - expected) < 2e-5)) {
-            fail_msg("loss %.8f, %.8f was expected", loss, expected);
-        }
-        for (int64_t i = 0; i < m.set.size; i++) {
-            double kept = values[i];
-            values[i] = kept + step;
-            double above = plain_loss(&m, values);
-            values[i] = kept - step;
-            double difference = (above - plain_loss(&m, values)) / (2 * step);
-            values[i] = kept;
-            if (!(fabs(difference - (double)m.set.gradients[i]) < 2e-5)) {
-                fail_msg("kind %d, parameter %lld: gradient %.8f, %.8f was expected (seed %llu)", kind, (long long)i,
-                         (double)m.set.gradients[i], difference, (unsigned long long)SEED);
-            }
-        }
-        memory_free(values);
+        expect_differences(&m.set, run(&m, 0), plain_loss, &m, 2e-5, 2e-5, kind, SEED);
         close_model(&m);
     }
 }

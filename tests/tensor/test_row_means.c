@@ -3,6 +3,7 @@
 #include <math.h>
 #include <omp.h>
 
+#include "differences.h"
 #include "test.h"
 
 #include "base/memory.h"
@@ -57,7 +58,8 @@ static double run(chain *c) {
     return loss.loss;
 }
 
-static double plain_loss(const chain *c, const double *v) {
+static double plain_loss(const void *context, const double *v) {
+    const chain *c = context;
     double loss = 0;
     for (int64_t i = 0; i < TOKENS; i++) {
         double sum = 0, own = 0;
@@ -83,25 +85,7 @@ static void gradients_are_central_differences(void **state) {
     (void)state;
     chain c;
     open_chain(&c);
-    double *values = memory_allocate((size_t)c.set.size, sizeof *values), step = 1e-5;
-    for (int64_t i = 0; i < c.set.size; i++) {
-        values[i] = (double)c.set.values[i];
-    }
-    double loss = run(&c), expected = plain_loss(&c, values);
-    assert_true(fabs(loss - expected) < 2e-5);
-    for (int64_t i = 0; i < c.set.size; i++) {
-        double kept = values[i];
-        values[i] = kept + step;
-        double above = plain_loss(&c, values);
-        values[i] = kept - step;
-        double difference = (above - plain_loss(&c, values)) / (2 * step);
-        values[i] = kept;
-        if (!(fabs(difference - (double)c.set.gradients[i]) < 5e-6)) {
-            fail_msg("parameter %lld: gradient %.8f, %.8f was expected (seed %llu)", (long long)i,
-                     (double)c.set.gradients[i], difference, (unsigned long long)SEED);
-        }
-    }
-    memory_free(values);
+    expect_differences(&c.set, run(&c), plain_loss, &c, 2e-5, 5e-6, 0, SEED);
     close_chain(&c);
 }
 

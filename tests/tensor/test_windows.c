@@ -3,6 +3,7 @@
 #include <math.h>
 #include <omp.h>
 
+#include "differences.h"
 #include "test.h"
 
 #include "base/memory.h"
@@ -80,7 +81,8 @@ static double row_loss(const chain *c, const double *v, const double *y, int32_t
     return log(sum) - own;
 }
 
-static double plain_loss(const chain *c, const double *v) {
+static double plain_loss(const void *context, const double *v) {
+    const chain *c = context;
     double loss = 0;
     int64_t row = 0;
     for (int64_t s = 0; s < SEQUENCES; s++) {
@@ -112,27 +114,7 @@ static void gradients_are_central_differences(void **state) {
     for (size_t s = 0; s < 4 * sizeof SHAPES / sizeof *SHAPES; s++) {
         chain c;
         open_chain(&c, SHAPES[s / 4][0], SHAPES[s / 4][1], s & 1, s >> 1 & 1);
-        double *values = memory_allocate((size_t)c.set.size, sizeof *values), step = 1e-5;
-        for (int64_t i = 0; i < c.set.size; i++) {
-            values[i] = (double)c.set.values[i];
-        }
-        double loss = run(&c), expected = plain_loss(&c, values);
-        if (!(fabs(loss - expected) < 2e-5)) {
-            fail_msg("shape %zu: loss %.8f, %.8f was expected", s, loss, expected);
-        }
-        for (int64_t i = 0; i < c.set.size; i++) {
-            double kept = values[i];
-            values[i] = kept + step;
-            double above = plain_loss(&c, values);
-            values[i] = kept - step;
-            double difference = (above - plain_loss(&c, values)) / (2 * step);
-            values[i] = kept;
-            if (!(fabs(difference - (double)c.set.gradients[i]) < 5e-6)) {
-                fail_msg("shape %zu, parameter %lld: gradient %.8f, %.8f was expected (seed %llu)", s, (long long)i,
-                         (double)c.set.gradients[i], difference, (unsigned long long)SEED);
-            }
-        }
-        memory_free(values);
+        expect_differences(&c.set, run(&c), plain_loss, &c, 2e-5, 5e-6, (int)s, SEED);
         close_chain(&c);
     }
 }
