@@ -215,7 +215,7 @@ static int forward_rows(const work_plan *plan, const work_task *task, const addi
         }
         additive_make_u(plan, call, keys, s);
         additive_make_scores(plan, call, s->a, tiles, s);
-        plan->tile->softmax(s->row_tiles, tiles, s->rows, &plan->rule, first, s->scores, ADDITIVE_LD, s->maximum,
+        plan->tile->softmax(s->row_tiles, tiles, s->rows, &plan->rule, first, s->scores, ADDITIVE_LD, NULL, s->maximum,
                             s->sum, s->o, plan->ldv, plan_columns(plan, p->d_v));
         plan->tile->product_terms(s->row_tiles, tiles, s->scores, ADDITIVE_LD, 1, s->values, plan->ldv,
                                   plan_columns(plan, p->d_v), s->o, plan->ldv);
@@ -264,7 +264,7 @@ static void weights_rows(const work_plan *plan, const work_task *task, const add
             additive_make_u(plan, call, keys, s);
             additive_make_scores(plan, call, s->a, tiles, s);
             if (round == 0) {
-                plan->tile->softmax(s->row_tiles, tiles, s->rows, &rule, first, s->scores, ADDITIVE_LD,
+                plan->tile->softmax(s->row_tiles, tiles, s->rows, &rule, first, s->scores, ADDITIVE_LD, NULL,
                                     s->maximum, s->sum, s->o, 0, 0);
                 continue;
             }

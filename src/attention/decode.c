@@ -273,7 +273,7 @@ static void run_heads(const work_plan *plan, const attention_arrays *a, int care
     keys.then = &values;
     each_run(plan, &keys, score_run, s->scores + low, s->q, plan->ldq);
     const row_tile all = {.first = 0, .count = (int)(part->task.count * p->kv_heads), .low = low, .high = high};
-    plan->tile->softmax(&all, 1, s->rows, &plan->rule, part->first, s->scores, LD_SCORES,
+    plan->tile->softmax(&all, 1, s->rows, &plan->rule, part->first, s->scores, LD_SCORES, NULL,
                         part->result.maximum, part->result.sum, part->result.output, plan->ldv,
                         plan_columns(plan, p->d_v));
     if (careful) {

@@ -145,7 +145,8 @@ static void make_weights(const work_plan *plan, const row_tile *tiles, int count
                                   s->k_panels, keys, s->scores, ld);
         }
         tile->softmax(tiles + t, step, s->rows + from, &plan->rule, first_key, s->scores, ld,
-                      s->maximum + from, s->sum + from, s->o + from * plan->ldv, plan->ldv, columns);
+                      plan->pairs ? s->rounded : NULL, s->maximum + from, s->sum + from,
+                      s->o + from * plan->ldv, plan->ldv, columns);
     }
 }
 
@@ -172,7 +173,6 @@ static void attend_block(const work_plan *plan, const work_task *task, int64_t f
         float *o = s->o + from * plan->ldv;
         make_weights(plan, tiles, count, from, first_key, keys, s);
         if (plan->pairs) {
-            tile->round_rows(tiles, count, s->scores, ld, s->rounded, ld);
             tile->product_terms_bf16(tiles, count, (const float *)(const void *)s->rounded, ld / 2, 1,
                                      s->v, plan->ldv, columns, o, plan->ldv);
         } else {

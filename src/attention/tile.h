@@ -114,10 +114,11 @@ typedef struct tile_kernels {
 
     /* Forward: turns the scores of the tiles' rows into exp(s - maximum), 0 where hidden,
      * dropped ones 0; keeps the rows' maximum and sum, and rescales the rows of
-     * output [.][columns] where the maximum has grown. */
+     * output [.][columns] where the maximum has grown. With `rounded` [.][ld], the weights go
+     * there in bf16 and the scores are lost. */
     void (*softmax)(const row_tile *tiles, int tiles_count, const score_row *rows,
                     const score_rule *rule, int64_t first_key, float *scores, int64_t ld,
-                    float *maximum, float *sum, float *output, int64_t ldo, int columns);
+                    uint16_t *rounded, float *maximum, float *sum, float *output, int64_t ldo, int columns);
     /* Backward: from scores s and products g = <d_o, v>, with log-sum-exp l and
      * delta = <d_o, o> of each row, p = exp(s - l) factor: the kept weights p keep into
      * `scores`, and

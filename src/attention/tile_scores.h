@@ -13,6 +13,8 @@
 
 #define TANH_NEAR 0.65f
 
+enum { WEIGHED = VECTOR == 16 ? 4 : 2 }; /* vectors whose exponentials are made together */
+
 /* An odd polynomial for sizes below TANH_NEAR: relative error 6e-9. */
 INLINE vec tanh_near(vec x) {
     vec z = x * x;
@@ -148,42 +150,31 @@ INLINE ivec kept(dropout_row keys, int64_t key, uint32_t threshold, const int fi
     return (ivec)half >= (int32_t)threshold;
 }
 
-/* The largest score of a row, in the unit of its maximum. Modified scores are kept. */
-INLINE float largest_score(const int low, const int high, const score_row *row, const score_rule *rule,
-                           const int kind, float *s) {
-    const float unit = rule->scale * LOG2_E;
+/* What the row does not see of low .. high becomes -inf. */
+INLINE void hide_rest(const int low, const int high, const score_row *row, float *s) {
+    const int whole_low = round_up(row->low), whole_high = round_down(row->high);
+    for (int c = low; c < smaller(whole_low, high); c += VECTOR) {
+        vec_store(s + c, vec_select(seen(row, c), vec_load(s + c), vec_set(-INFINITY)));
+    }
+    for (int c = larger(low, whole_high); c < high; c += VECTOR) {
+        vec_store(s + c, vec_select(seen(row, c), vec_load(s + c), vec_set(-INFINITY)));
+    }
+}
+
+/* Scores of a row in place of its products, -inf where hidden; the largest. */
+INLINE float largest_modified(const int low, const int high, const score_row *row, const score_rule *rule,
+                              const int kind, float *s) {
     const int whole_low = round_up(row->low), whole_high = round_down(row->high);
     vec most = vec_set(-INFINITY), slope;
-    if (kind != NOT_MODIFIED) {
-        for (int c = low; c < high; c += VECTOR) {
-            vec x = modified(vec_load(s + c), row, rule, c, &slope, kind);
-            if (c < whole_low || c >= whole_high) {
-                x = vec_select(seen(row, c), x, vec_set(-INFINITY));
-            }
-            most = vec_max(most, x);
-            vec_store(s + c, x);
+    for (int c = low; c < high; c += VECTOR) {
+        vec x = modified(vec_load(s + c), row, rule, c, &slope, kind);
+        if (c < whole_low || c >= whole_high) {
+            x = vec_select(seen(row, c), x, vec_set(-INFINITY));
         }
-        return vec_largest(most);
+        most = vec_max(most, x);
+        vec_store(s + c, x);
     }
-    if (unit >= 0) {
-        for (int c = low; c < high; c += VECTOR) {
-            vec x = vec_load(s + c);
-            if (c < whole_low || c >= whole_high) {
-                x = vec_select(seen(row, c), x, vec_set(-INFINITY));
-            }
-            most = vec_max(most, x);
-        }
-    } else {
-        for (int c = low; c < high; c += VECTOR) {
-            vec x = -vec_load(s + c);
-            if (c < whole_low || c >= whole_high) {
-                x = vec_select(seen(row, c), x, vec_set(-INFINITY));
-            }
-            most = vec_max(most, x);
-        }
-    }
-    const float largest = vec_largest(most);
-    return largest == -INFINITY ? largest : largest * fabsf(unit);
+    return vec_largest(most);
 }
 
 /* The same under a soft cap alone. It keeps the order of scores, so that their ends tell whether
@@ -215,6 +206,7 @@ INLINE float largest_capped(const int low, const int high, const score_row *row,
             vec_store(s + c, vec_tanh(vec_load(s + c) * factor) * cap);
         }
     }
+    hide_rest(low, high, row, s);
     return row->low < row->high ? vec_tanh(vec_set(factor < 0 ? bottom : top))[0] * cap : -INFINITY;
 }
 
@@ -238,62 +230,118 @@ INLINE float raise_maximum(float largest, const int is_modified, float *maximum,
     return *maximum == -INFINITY ? 0.0f : *maximum;
 }
 
-/* Scores become weights. */
-INLINE void weigh_row(const int low, const int high, const score_row *row, const score_rule *rule,
-                      const int is_modified, int64_t first_key, float base, float *s, float *sum) {
-    const float unit = is_modified ? LOG2_E : rule->scale * LOG2_E;
-    const int whole_low = round_up(row->low), whole_high = round_down(row->high);
-    vec total = {0};
-    uvec bits = {0};
-    for (int c = low; c < high; c += VECTOR) {
-        vec x = vec_load(s + c);
-        x = is_modified ? (x - base) * unit : x * unit - base;
-        if (c < whole_low || c >= whole_high) {
-            x = vec_select(seen(row, c), x, vec_set(-INFINITY));
-        }
-        x = vec_exp2(x);
-        total += x;
-        if (rule->drop_below) {
-            x = vec_select(kept(row->keys, first_key + c, rule->drop_below, c == low, &bits), x, vec_set(0.0f));
-        }
-        vec_store(s + c, x);
+/* The largest of bare products in the unit of the maximum is taken into it: what weights are relative to.
+ * A block that stays within raise_maximum()'s room needs no more than to be found so. */
+INLINE float raise_plain(const int low, const int high, float unit, const float *s, float *maximum, float *sum,
+                         float *output, int columns) {
+    vec most = vec_load(s + low);
+    for (int c = low + VECTOR; c < high; c += VECTOR) {
+        most = vec_max(most, vec_load(s + c));
     }
-    *sum += vec_sum(total);
+    most *= unit;
+    if (*maximum != -INFINITY && vec_all_below(most, *maximum + 8.0f)) {
+        return *maximum;
+    }
+    return raise_maximum(vec_largest(most), 0, maximum, sum, output, columns);
 }
 
+/* Products whose unit is not positive become those of a positive one, which is returned. */
+INLINE float straighten(const int low, const int high, float unit, float *s) {
+    for (int c = low; c < high && !(unit > 0); c += VECTOR) {
+        vec_store(s + c, vec_load(s + c) * (unit < 0 ? -1.0f : unit));
+    }
+    return unit > 0 ? unit : unit < 0 ? -unit : 1.0f;
+}
+
+/* A few vectors of weights; the scores' unit and base are those of softmax_row(). */
+INLINE vec weigh_vectors(const int count, const int is_modified, const int drops, float unit, float base,
+                         const score_row *row, const score_rule *rule, int64_t key, uvec *bits, float *s,
+                         uint16_t *rounded, vec total) {
+    vec x[WEIGHED];
+#pragma GCC unroll 4
+    for (int i = 0; i < count; i++) {
+        const vec score = vec_load(s + i * VECTOR);
+        x[i] = is_modified ? (score - base) * unit : score * unit - base;
+    }
+    vec_exp2_each(count, x);
+#pragma GCC unroll 4
+    for (int i = 0; i < count; i++) {
+        total += x[i];
+        if (drops) {
+            const ivec keep = kept(row->keys, key + i * VECTOR, rule->drop_below, i == 0, bits);
+            x[i] = vec_select(keep, x[i], vec_set(0.0f));
+        }
+        if (rounded) {
+            vec_store_bf16(rounded + i * VECTOR, x[i]);
+        } else {
+            vec_store(s + i * VECTOR, x[i]);
+        }
+    }
+    return total;
+}
+
+/* Scores become weights; returns their sum before dropout. */
+INLINE float weigh_row(const int low, const int high, const int is_modified, const int drops, float unit, float base,
+                       const score_row *row, const score_rule *rule, int64_t first_key, float *s, uint16_t *rounded) {
+    vec total = {0};
+    uvec bits = {0};
+    int c = low;
+    for (; c + WEIGHED * VECTOR <= high; c += WEIGHED * VECTOR) {
+        total = weigh_vectors(WEIGHED, is_modified, drops, unit, base, row, rule, first_key + c, &bits, s + c,
+                              rounded ? rounded + c : NULL, total);
+    }
+    for (; c < high; c += VECTOR) {
+        total = weigh_vectors(1, is_modified, drops, unit, base, row, rule, first_key + c, &bits, s + c,
+                              rounded ? rounded + c : NULL, total);
+    }
+    return vec_sum(total);
+}
+
+/* rounded: where the weights go in bf16 instead, NULL: they stay where the scores are. */
 INLINE void softmax_row(const int low, const int high, const score_row *row, const score_rule *rule,
-                        const int kind, int64_t first_key, float *s, float *maximum, float *sum, float *output,
-                        int columns) {
-    const float largest = kind == CAPPED ? largest_capped(low, high, row, rule, s)
-                                         : largest_score(low, high, row, rule, kind, s);
-    const float base = raise_maximum(largest, kind != NOT_MODIFIED, maximum, sum, output, columns);
-    weigh_row(low, high, row, rule, kind != NOT_MODIFIED, first_key, base, s, sum);
+                        const int kind, int64_t first_key, float *s, uint16_t *rounded, float *maximum, float *sum,
+                        float *output, int columns) {
+    float unit = LOG2_E, base;
+    if (kind == NOT_MODIFIED) {
+        unit = straighten(low, high, rule->scale * LOG2_E, s);
+        hide_rest(low, high, row, s);
+        base = raise_plain(low, high, unit, s, maximum, sum, output, columns);
+    } else {
+        const float largest = kind == CAPPED ? largest_capped(low, high, row, rule, s)
+                                             : largest_modified(low, high, row, rule, kind, s);
+        base = raise_maximum(largest, 1, maximum, sum, output, columns);
+    }
+    if (rule->drop_below) {
+        *sum += weigh_row(low, high, kind != NOT_MODIFIED, 1, unit, base, row, rule, first_key, s, rounded);
+    } else {
+        *sum += weigh_row(low, high, kind != NOT_MODIFIED, 0, unit, base, row, rule, first_key, s, rounded);
+    }
 }
 
 /* Runs of rows of one kind. Functions of their own, so that rows without modifications keep the
  * registers; where there are few fields to look at, in copies that no store of a score can reach. */
 static __attribute__((noinline)) void softmax_modified(const int low, const int high, int count, const score_row *rows,
                                                        const score_rule *rule, int64_t first_key, float *scores,
-                                                       int64_t ld, float *maximum, float *sum, float *output,
+                                                       int64_t ld, uint16_t *rounded, float *maximum, float *sum, float *output,
                                                        int64_t ldo, int columns) {
     for (int r = 0; r < count; r++) {
-        softmax_row(low, high, rows + r, rule, MODIFIED, first_key, scores + r * ld, maximum + r, sum + r,
+        softmax_row(low, high, rows + r, rule, MODIFIED, first_key, scores + r * ld, rounded ? rounded + r * ld : NULL, maximum + r, sum + r,
                     output + r * ldo, columns);
     }
 }
 
 static __attribute__((noinline)) void softmax_simple(const int low, const int high, int count, const score_row *rows,
                                                      const score_rule *rule, int64_t first_key, float *scores,
-                                                     int64_t ld, float *maximum, float *sum, float *output,
+                                                     int64_t ld, uint16_t *rounded, float *maximum, float *sum, float *output,
                                                      int64_t ldo, int columns) {
     const score_rule own_rule = *rule;
     for (int r = 0; r < count; r++) {
         const score_row row = rows[r];
         if (row.bias) {
-            softmax_row(low, high, &row, &own_rule, BIASED, first_key, scores + r * ld, maximum + r, sum + r,
+            softmax_row(low, high, &row, &own_rule, BIASED, first_key, scores + r * ld, rounded ? rounded + r * ld : NULL, maximum + r, sum + r,
                         output + r * ldo, columns);
         } else {
-            softmax_row(low, high, &row, &own_rule, CAPPED, first_key, scores + r * ld, maximum + r, sum + r,
+            softmax_row(low, high, &row, &own_rule, CAPPED, first_key, scores + r * ld, rounded ? rounded + r * ld : NULL, maximum + r, sum + r,
                         output + r * ldo, columns);
         }
     }
@@ -301,23 +349,24 @@ static __attribute__((noinline)) void softmax_simple(const int low, const int hi
 
 static void softmax(const row_tile *tiles, int tiles_count, const score_row *rows,
                     const score_rule *rule, int64_t first_key, float *scores, int64_t ld,
-                    float *maximum, float *sum, float *output, int64_t ldo, int columns) {
+                    uint16_t *rounded, float *maximum, float *sum, float *output, int64_t ldo, int columns) {
     const score_rule own_rule = *rule; /* which no store of a score can reach */
     for (int t = 0; t < tiles_count; t++) {
         const int low = round_down(tiles[t].low), high = round_up(tiles[t].high);
         const int end = low < high ? tiles[t].first + tiles[t].count : 0;
         for (int r = tiles[t].first, count = 1; r < end; r += count, count = 1) {
             float *s = scores + r * ld, *o = output + r * ldo;
+            uint16_t *to = rounded ? rounded + r * ld : NULL;
             const int kind = modification(rule, rows + r);
             while (kind != NOT_MODIFIED && r + count < end && modification(rule, rows + r + count) == kind) {
                 count++;
             }
             if (kind == NOT_MODIFIED) {
-                softmax_row(low, high, rows + r, &own_rule, NOT_MODIFIED, first_key, s, maximum + r, sum + r, o, columns);
+                softmax_row(low, high, rows + r, &own_rule, NOT_MODIFIED, first_key, s, to, maximum + r, sum + r, o, columns);
             } else if (kind == MODIFIED) {
-                softmax_modified(low, high, count, rows + r, rule, first_key, s, ld, maximum + r, sum + r, o, ldo, columns);
+                softmax_modified(low, high, count, rows + r, rule, first_key, s, ld, to, maximum + r, sum + r, o, ldo, columns);
             } else {
-                softmax_simple(low, high, count, rows + r, rule, first_key, s, ld, maximum + r, sum + r, o, ldo, columns);
+                softmax_simple(low, high, count, rows + r, rule, first_key, s, ld, to, maximum + r, sum + r, o, ldo, columns);
             }
         }
     }

@@ -251,33 +251,48 @@ INLINE vec vec_load_i8(const int8_t *p) {
 #endif
 }
 
-/* 2^x: x = n + f with |f| <= 1/2, a polynomial of degree 6 in f (minimax, relative
+/* 2^x of several: x = n + f with |f| <= 1/2, a polynomial of degree 6 in f (minimax, relative
  * error 2e-9 before rounding) and n put into the exponent. 0 from about -127 on (with
- * AVX-512 -150) and for -inf; not a number stays one. Meant for x <= 127. */
+ * AVX-512 -150) and for -inf; not a number stays one. Meant for x <= 127. Step by step for all of
+ * them: the processor does not look far enough ahead to mix whole chains. */
+INLINE void vec_exp2_each(const int count, vec *x) {
+    static const float terms[] = {1.339887385e-03f, 9.618436918e-03f, 5.550332367e-02f,
+                                  2.402264774e-01f, 6.931471825e-01f, 1.0f};
+    vec n[4], p[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < count; i++) {
+#if VECTOR == 16
+        x[i] = vec_max(vec_set(-200.0f), x[i]);
+        n[i] = (vec)_mm512_roundscale_ps((__m512)x[i], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        x[i] -= n[i];
+#else
+        const vec magic = vec_set(12582912.0f); /* 1.5 * 2^23: the sum's last bits are n */
+        x[i] = vec_min(vec_set(128.0f), vec_max(vec_set(-127.0f), x[i]));
+        n[i] = x[i] + magic;
+        x[i] -= n[i] - magic;
+#endif
+        p[i] = vec_set(1.535336196e-04f);
+    }
+#pragma GCC unroll 6
+    for (int t = 0; t < 6; t++) {
+#pragma GCC unroll 4
+        for (int i = 0; i < count; i++) {
+            p[i] = p[i] * x[i] + terms[t];
+        }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < count; i++) {
+#if VECTOR == 16
+        x[i] = (vec)_mm512_scalef_ps((__m512)p[i], (__m512)n[i]);
+#else
+        x[i] = p[i] * (vec)(((ivec)n[i] - (ivec)vec_set(12582912.0f) + 127) << 23);
+#endif
+    }
+}
+
 INLINE vec vec_exp2(vec x) {
-#if VECTOR == 16
-    x = vec_max(vec_set(-200.0f), x);
-    vec n = (vec)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-#else
-    x = vec_min(vec_set(128.0f), vec_max(vec_set(-127.0f), x));
-    const vec magic = vec_set(12582912.0f); /* 1.5 * 2^23: the sum's last bits are n */
-    vec biased = x + magic;
-    vec n = biased - magic;
-#endif
-    vec f = x - n;
-    vec p = vec_set(1.535336196e-04f);
-    p = p * f + 1.339887385e-03f;
-    p = p * f + 9.618436918e-03f;
-    p = p * f + 5.550332367e-02f;
-    p = p * f + 2.402264774e-01f;
-    p = p * f + 6.931471825e-01f;
-    p = p * f + 1.0f;
-#if VECTOR == 16
-    return (vec)_mm512_scalef_ps((__m512)p, (__m512)n);
-#else
-    ivec exponent = ((ivec)biased - (ivec)magic + 127) << 23;
-    return p * (vec)exponent;
-#endif
+    vec_exp2_each(1, &x);
+    return x;
 }
 
 #endif

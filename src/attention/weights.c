@@ -109,7 +109,7 @@ static void weights_rows(const work_plan *plan, const work_task *task, const wei
         const int keys = block_keys(task, first);
         load_key_rows(plan, task, &call->arrays, first, keys, s->k, s->k_panels);
         const int made = make_scores(plan, task, from, count, first, keys, s, tiles);
-        tile->softmax(tiles, made, s->rows, &rule, first, s->scores, BLOCK_KEYS, s->maximum, s->sum,
+        tile->softmax(tiles, made, s->rows, &rule, first, s->scores, BLOCK_KEYS, NULL, s->maximum, s->sum,
                       s->q, 0, 0);
     }
     for (int n = 0; n < count; n++) {
