@@ -78,12 +78,14 @@ INLINE float cap_factor(const score_rule *rule) {
 
 /* Natural scores of the vector at `column` from bare products. *slope: the soft cap's
  * derivative. */
-INLINE vec modified(vec s, const score_row *row, const score_rule *rule, int column, vec *slope, const int kind) {
+INLINE vec modified(vec s, const score_row *row, const score_rule *rule, int column, vec *slope,
+                    const int kind) {
     *slope = vec_set(1.0f);
     if (kind == BIASED) {
         const float *bias = row->bias + column;
         const int lanes = smaller(row->high - column, VECTOR);
-        return add_bias(s, rule->scale, lanes == VECTOR ? vec_load(bias) : vec_load_part(bias, larger(lanes, 0)));
+        return add_bias(s, rule->scale,
+                        lanes == VECTOR ? vec_load(bias) : vec_load_part(bias, larger(lanes, 0)));
     }
     if (kind == CAPPED) {
         const vec t = vec_tanh(s * cap_factor(rule));
@@ -232,8 +234,8 @@ INLINE float raise_maximum(float largest, const int is_modified, float *maximum,
 
 /* The largest of bare products in the unit of the maximum is taken into it: what weights are relative to.
  * A block that stays within raise_maximum()'s room needs no more than to be found so. */
-INLINE float raise_plain(const int low, const int high, float unit, const float *s, float *maximum, float *sum,
-                         float *output, int columns) {
+INLINE float raise_plain(const int low, const int high, float unit, const float *s, float *maximum,
+                         float *sum, float *output, int columns) {
     vec most = vec_load(s + low);
     for (int c = low + VECTOR; c < high; c += VECTOR) {
         most = vec_max(most, vec_load(s + c));
@@ -281,8 +283,9 @@ INLINE vec weigh_vectors(const int count, const int is_modified, const int drops
 }
 
 /* Scores become weights; returns their sum before dropout. */
-INLINE float weigh_row(const int low, const int high, const int is_modified, const int drops, float unit, float base,
-                       const score_row *row, const score_rule *rule, int64_t first_key, float *s, uint16_t *rounded) {
+INLINE float weigh_row(const int low, const int high, const int is_modified, const int drops, float unit,
+                       float base, const score_row *row, const score_rule *rule, int64_t first_key, float *s,
+                       uint16_t *rounded) {
     vec total = {0};
     uvec bits = {0};
     int c = low;
@@ -299,8 +302,8 @@ INLINE float weigh_row(const int low, const int high, const int is_modified, con
 
 /* rounded: where the weights go in bf16 instead, NULL: they stay where the scores are. */
 INLINE void softmax_row(const int low, const int high, const score_row *row, const score_rule *rule,
-                        const int kind, int64_t first_key, float *s, uint16_t *rounded, float *maximum, float *sum,
-                        float *output, int columns) {
+                        const int kind, int64_t first_key, float *s, uint16_t *rounded, float *maximum,
+                        float *sum, float *output, int columns) {
     float unit = LOG2_E, base;
     if (kind == NOT_MODIFIED) {
         unit = straighten(low, high, rule->scale * LOG2_E, s);
@@ -320,36 +323,38 @@ INLINE void softmax_row(const int low, const int high, const score_row *row, con
 
 /* Runs of rows of one kind. Functions of their own, so that rows without modifications keep the
  * registers; where there are few fields to look at, in copies that no store of a score can reach. */
-static __attribute__((noinline)) void softmax_modified(const int low, const int high, int count, const score_row *rows,
-                                                       const score_rule *rule, int64_t first_key, float *scores,
-                                                       int64_t ld, uint16_t *rounded, float *maximum, float *sum, float *output,
-                                                       int64_t ldo, int columns) {
+static __attribute__((noinline)) void softmax_modified(const int low, const int high, int count,
+                                                       const score_row *rows, const score_rule *rule,
+                                                       int64_t first_key, float *scores, int64_t ld,
+                                                       uint16_t *rounded, float *maximum, float *sum,
+                                                       float *output, int64_t ldo, int columns) {
     for (int r = 0; r < count; r++) {
-        softmax_row(low, high, rows + r, rule, MODIFIED, first_key, scores + r * ld, rounded ? rounded + r * ld : NULL, maximum + r, sum + r,
-                    output + r * ldo, columns);
+        softmax_row(low, high, rows + r, rule, MODIFIED, first_key, scores + r * ld,
+                    rounded ? rounded + r * ld : NULL, maximum + r, sum + r, output + r * ldo, columns);
     }
 }
 
-static __attribute__((noinline)) void softmax_simple(const int low, const int high, int count, const score_row *rows,
-                                                     const score_rule *rule, int64_t first_key, float *scores,
-                                                     int64_t ld, uint16_t *rounded, float *maximum, float *sum, float *output,
-                                                     int64_t ldo, int columns) {
+static __attribute__((noinline)) void softmax_simple(const int low, const int high, int count,
+                                                     const score_row *rows, const score_rule *rule,
+                                                     int64_t first_key, float *scores, int64_t ld,
+                                                     uint16_t *rounded, float *maximum, float *sum,
+                                                     float *output, int64_t ldo, int columns) {
     const score_rule own_rule = *rule;
     for (int r = 0; r < count; r++) {
         const score_row row = rows[r];
         if (row.bias) {
-            softmax_row(low, high, &row, &own_rule, BIASED, first_key, scores + r * ld, rounded ? rounded + r * ld : NULL, maximum + r, sum + r,
-                        output + r * ldo, columns);
+            softmax_row(low, high, &row, &own_rule, BIASED, first_key, scores + r * ld,
+                        rounded ? rounded + r * ld : NULL, maximum + r, sum + r, output + r * ldo, columns);
         } else {
-            softmax_row(low, high, &row, &own_rule, CAPPED, first_key, scores + r * ld, rounded ? rounded + r * ld : NULL, maximum + r, sum + r,
-                        output + r * ldo, columns);
+            softmax_row(low, high, &row, &own_rule, CAPPED, first_key, scores + r * ld,
+                        rounded ? rounded + r * ld : NULL, maximum + r, sum + r, output + r * ldo, columns);
         }
     }
 }
 
-static void softmax(const row_tile *tiles, int tiles_count, const score_row *rows,
-                    const score_rule *rule, int64_t first_key, float *scores, int64_t ld,
-                    uint16_t *rounded, float *maximum, float *sum, float *output, int64_t ldo, int columns) {
+static void softmax(const row_tile *tiles, int tiles_count, const score_row *rows, const score_rule *rule,
+                    int64_t first_key, float *scores, int64_t ld, uint16_t *rounded, float *maximum,
+                    float *sum, float *output, int64_t ldo, int columns) {
     const score_rule own_rule = *rule; /* which no store of a score can reach */
     for (int t = 0; t < tiles_count; t++) {
         const int low = round_down(tiles[t].low), high = round_up(tiles[t].high);
@@ -362,20 +367,22 @@ static void softmax(const row_tile *tiles, int tiles_count, const score_row *row
                 count++;
             }
             if (kind == NOT_MODIFIED) {
-                softmax_row(low, high, rows + r, &own_rule, NOT_MODIFIED, first_key, s, to, maximum + r, sum + r, o, columns);
+                softmax_row(low, high, rows + r, &own_rule, NOT_MODIFIED, first_key, s, to, maximum + r,
+                            sum + r, o, columns);
             } else if (kind == MODIFIED) {
-                softmax_modified(low, high, count, rows + r, rule, first_key, s, ld, to, maximum + r, sum + r, o, ldo, columns);
+                softmax_modified(low, high, count, rows + r, rule, first_key, s, ld, to, maximum + r, sum + r,
+                                 o, ldo, columns);
             } else {
-                softmax_simple(low, high, count, rows + r, rule, first_key, s, ld, to, maximum + r, sum + r, o, ldo, columns);
+                softmax_simple(low, high, count, rows + r, rule, first_key, s, ld, to, maximum + r, sum + r,
+                               o, ldo, columns);
             }
         }
     }
 }
 
-INLINE void gradient_row(const int low, const int high, const score_row *row,
-                         const score_rule *rule, const int is_modified, int64_t first_key,
-                         float *s, float *g, float log_sum_exp, float factor, float delta,
-                         float *d_bias, int64_t d_bias_stride) {
+INLINE void gradient_row(const int low, const int high, const score_row *row, const score_rule *rule,
+                         const int is_modified, int64_t first_key, float *s, float *g, float log_sum_exp,
+                         float factor, float delta, float *d_bias, int64_t d_bias_stride) {
     const float unit = is_modified ? LOG2_E : rule->scale * LOG2_E;
     const int whole_low = round_up(row->low), whole_high = round_down(row->high);
     uvec bits = {0};
@@ -417,18 +424,19 @@ INLINE void gradient_row(const int low, const int high, const score_row *row,
 
 /* As in softmax(). */
 static __attribute__((noinline)) void gradient_modified(const int low, const int high, const score_row *row,
-                                                        const score_rule *rule, int64_t first_key, float *s, float *g,
-                                                        float log_sum_exp, float factor, float delta, float *d_bias,
-                                                        int64_t d_bias_stride) {
+                                                        const score_rule *rule, int64_t first_key, float *s,
+                                                        float *g, float log_sum_exp, float factor,
+                                                        float delta, float *d_bias, int64_t d_bias_stride) {
     const score_rule own_rule = *rule;
     const score_row own_row = *row;
     switch (modification(rule, row)) {
     case BIASED:
-        gradient_row(low, high, &own_row, &own_rule, BIASED, first_key, s, g, log_sum_exp, factor, delta, d_bias,
-                     d_bias_stride);
+        gradient_row(low, high, &own_row, &own_rule, BIASED, first_key, s, g, log_sum_exp, factor, delta,
+                     d_bias, d_bias_stride);
         break;
     case CAPPED:
-        gradient_row(low, high, &own_row, &own_rule, CAPPED, first_key, s, g, log_sum_exp, factor, delta, NULL, 0);
+        gradient_row(low, high, &own_row, &own_rule, CAPPED, first_key, s, g, log_sum_exp, factor, delta,
+                     NULL, 0);
         break;
     default:
         gradient_row(low, high, row, rule, MODIFIED, first_key, s, g, log_sum_exp, factor, delta, d_bias,
@@ -436,29 +444,27 @@ static __attribute__((noinline)) void gradient_modified(const int low, const int
     }
 }
 
-static void gradient(const row_tile *tiles, int tiles_count, const score_row *rows,
-                     const score_rule *rule, int64_t first_key, float *scores, float *products,
-                     int64_t ld, const float *log_sum_exp, const float *factor,
-                     const float *delta,
-                     float *const *d_bias, int64_t d_bias_stride) {
+static void gradient(const row_tile *tiles, int tiles_count, const score_row *rows, const score_rule *rule,
+                     int64_t first_key, float *scores, float *products, int64_t ld, const float *log_sum_exp,
+                     const float *factor, const float *delta, float *const *d_bias, int64_t d_bias_stride) {
     const score_rule own_rule = *rule;
     for (int t = 0; t < tiles_count; t++) {
         const int low = round_down(tiles[t].low), high = round_up(tiles[t].high);
         for (int r = tiles[t].first; r < tiles[t].first + tiles[t].count; r++) {
             float *s = scores + r * ld, *g = products + r * ld;
             if (own_rule.modified) {
-                gradient_modified(low, high, rows + r, rule, first_key, s, g, log_sum_exp[r], factor[r], delta[r],
-                                  d_bias ? d_bias[r] : NULL, d_bias_stride);
+                gradient_modified(low, high, rows + r, rule, first_key, s, g, log_sum_exp[r], factor[r],
+                                  delta[r], d_bias ? d_bias[r] : NULL, d_bias_stride);
             } else {
-                gradient_row(low, high, rows + r, &own_rule, NOT_MODIFIED, first_key, s, g, log_sum_exp[r], factor[r],
-                             delta[r], NULL, 0);
+                gradient_row(low, high, rows + r, &own_rule, NOT_MODIFIED, first_key, s, g, log_sum_exp[r],
+                             factor[r], delta[r], NULL, 0);
             }
         }
     }
 }
 
-static void weights(const row_tile *tiles, int tiles_count, const score_row *rows,
-                    const score_rule *rule, float *scores, int64_t ld, const float *log_sum_exp) {
+static void weights(const row_tile *tiles, int tiles_count, const score_row *rows, const score_rule *rule,
+                    float *scores, int64_t ld, const float *log_sum_exp) {
     const float unit = rule->modified ? LOG2_E : rule->scale * LOG2_E;
     for (int t = 0; t < tiles_count; t++) {
         const int low = round_down(tiles[t].low), high = round_up(tiles[t].high);

@@ -45,6 +45,27 @@ INLINE vec short_exponent(const short_head *h, const short_lanes *lanes, int j, 
     return x;
 }
 
+/* The same for `count` keys from j on, relative to the maximum, adding to `total`. */
+INLINE vec short_exponential(const int count, const short_head *h, const short_lanes *lanes, int j, float *s,
+                             int64_t ld, float unit, vec base, const int hides, vec total) {
+    vec x[WEIGHED];
+#pragma GCC unroll 4
+    for (int i = 0; i < count; i++) {
+        x[i] = vec_load(s + i * ld) * unit - base;
+        if (hides) {
+            const ivec apart = j + i - lanes->at;
+            x[i] = vec_select((apart >= -h->left) & (apart <= h->right), x[i], vec_set(-INFINITY));
+        }
+    }
+    vec_exp2_each(count, x);
+#pragma GCC unroll 4
+    for (int i = 0; i < count; i++) {
+        total += x[i];
+        vec_store(s + i * ld, x[i]);
+    }
+    return total;
+}
+
 /* Scores of 16 queries become exp(s - maximum); returns their sums. The maxima are in
  * units of log 2. */
 INLINE vec short_exponentials(const short_head *h, const short_lanes *lanes, float *s, int64_t ld,
@@ -56,15 +77,12 @@ INLINE vec short_exponentials(const short_head *h, const short_lanes *lanes, flo
     }
     *maximum = most;
     const vec base = vec_select(most == vec_set(-INFINITY), vec_set(0.0f), most);
-    for (int j = 0; j < h->keys; j++) {
-        vec x = vec_load(s + j * ld) * unit - base;
-        if (hides) {
-            const ivec apart = j - lanes->at;
-            x = vec_select((apart >= -h->left) & (apart <= h->right), x, vec_set(-INFINITY));
-        }
-        x = vec_exp2(x);
-        total += x;
-        vec_store(s + j * ld, x);
+    int j = 0;
+    for (; j + WEIGHED <= h->keys; j += WEIGHED) {
+        total = short_exponential(WEIGHED, h, lanes, j, s + j * ld, ld, unit, base, hides, total);
+    }
+    for (; j < h->keys; j++) {
+        total = short_exponential(1, h, lanes, j, s + j * ld, ld, unit, base, hides, total);
     }
     return total;
 }
