@@ -76,7 +76,7 @@ void additive_add_product(const work_plan *plan, additive_scratch *s, int64_t ro
                         int64_t ldb, int64_t columns, float *c, int64_t ldc) {
     const int tiles = even_tiles(rows, depth, s->tiles);
     plan->tile->product_terms(s->tiles, tiles, a, row_stride, k_stride, b, ldb, plan_columns(plan, columns), c,
-                              ldc);
+                              ldc, NULL);
 }
 
 /* c [rows][count] = a b^T, b in rows */
@@ -91,7 +91,7 @@ static void product_of_rows(const work_plan *plan, additive_scratch *s, int64_t 
         }
         plan->tile->transpose(source, some, depth, s->panels);
         const int tiles = even_tiles(rows, some, s->tiles);
-        plan->tile->product_columns(s->tiles, tiles, a, lda, depth, s->panels, some, c + first, ldc);
+        plan->tile->product_columns(s->tiles, tiles, a, lda, depth, s->panels, some, c + first, ldc, NULL);
     }
 }
 
@@ -218,7 +218,7 @@ static int forward_rows(const work_plan *plan, const work_task *task, const addi
         plan->tile->softmax(s->row_tiles, tiles, s->rows, &plan->rule, first, s->scores, ADDITIVE_LD, NULL, s->maximum,
                             s->sum, s->o, plan->ldv, plan_columns(plan, p->d_v));
         plan->tile->product_terms(s->row_tiles, tiles, s->scores, ADDITIVE_LD, 1, s->values, plan->ldv,
-                                  plan_columns(plan, p->d_v), s->o, plan->ldv);
+                                  plan_columns(plan, p->d_v), s->o, plan->ldv, NULL);
     }
     for (int n = 0; n < count; n++) {
         float m = plan->rule.modified ? s->maximum[n] : s->maximum[n] * 0.693147181f;

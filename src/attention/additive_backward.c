@@ -114,13 +114,13 @@ static void backward_rows(const work_plan *plan, const work_task *task, const ad
     }
     plan->tile->transpose(rows, keys, (int)p->d_v, s->panels);
     plan->tile->product_columns(s->row_tiles, tiles, s->d_o, plan->ldv, (int)p->d_v, s->panels, keys,
-                                s->products, ADDITIVE_LD);
+                                s->products, ADDITIVE_LD, NULL);
     plan->tile->gradient(s->row_tiles, tiles, s->rows, &plan->rule, first, s->scores, s->products, ADDITIVE_LD,
                          s->log_sum_exp + r, s->factor + r, s->delta + r,
                          call->arrays.gradients.bias ? s->d_bias : NULL, p->bias_strides.key);
     const int key_tiles = cut_key_tiles(s->rows, count, keys, s->key_tiles);
     plan->tile->product_terms(s->key_tiles, key_tiles, s->scores, 1, ADDITIVE_LD, s->d_o, plan->ldv,
-                              plan_columns(plan, p->d_v), s->d_v, plan->ldv);
+                              plan_columns(plan, p->d_v), s->d_v, plan->ldv, NULL);
     plan->tile->additive_gradient(s->row_tiles, tiles, s->a + r * ldw, ldw, s->u, ADDITIVE_LD,
                                   s->parameters + 2 * ldw * plan->ldq, (int)width, s->products, ADDITIVE_LD,
                                   s->d_a + r * ldw, s->d_u, d_score_v);

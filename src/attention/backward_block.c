@@ -204,10 +204,10 @@ static void make_scores(const work_plan *plan, const row_tile *tiles, int count,
     const int width = (int)plan->problem->d;
     if (plan->pairs) {
         plan->tile->product_columns_bf16(tiles, count, s->q, plan->ldq / 2, (width + 1) / 2,
-                                         s->k_panels, keys, s->scores, LD_SCORES);
+                                         s->k_panels, keys, s->scores, LD_SCORES, NULL);
     } else {
         plan->tile->product_columns(tiles, count, s->q, plan->ldq, width, s->k_panels, keys, s->scores,
-                                    LD_SCORES);
+                                    LD_SCORES, NULL);
     }
 }
 
@@ -218,10 +218,10 @@ static void make_products(const work_plan *plan, const row_tile *tiles, int coun
     make_scores(plan, tiles, count, keys, s);
     if (plan->pairs) {
         plan->tile->product_columns_bf16(tiles, count, s->d_o, plan->ldv / 2, (width + 1) / 2,
-                                         s->v_panels, keys, s->products, LD_SCORES);
+                                         s->v_panels, keys, s->products, LD_SCORES, NULL);
     } else {
         plan->tile->product_columns(tiles, count, s->d_o, plan->ldv, width, s->v_panels, keys,
-                                    s->products, LD_SCORES);
+                                    s->products, LD_SCORES, NULL);
     }
 }
 
@@ -289,21 +289,21 @@ static int backward_block(const work_plan *plan, const work_task *task, const at
         }
         tile->round_pairs(s->scores, LD_SCORES, even, whole(keys), s->score_pairs, LD_SCORES);
         tile->product_terms_bf16(key_tiles, key_count, s->score_pairs, 1, LD_SCORES, s->d_o_pairs,
-                                 plan->ldv, columns_v, s->d_v, plan->ldv);
+                                 plan->ldv, columns_v, s->d_v, plan->ldv, NULL);
         tile->round_pairs(s->products, LD_SCORES, even, whole(keys), s->score_pairs, LD_SCORES);
         tile->product_terms_bf16(key_tiles, key_count, s->score_pairs, 1, LD_SCORES, s->q_pairs,
-                                 plan->ldq, columns_q, s->d_k, plan->ldq);
+                                 plan->ldq, columns_q, s->d_k, plan->ldq, NULL);
         tile->round_rows(tiles, count, s->products, LD_SCORES, s->rounded, LD_SCORES);
         tile->product_terms_bf16(tiles, count, (const float *)(const void *)s->rounded, LD_SCORES / 2,
-                                 1, s->k_pairs, plan->ldq, columns_q, d_q, plan->ldq);
+                                 1, s->k_pairs, plan->ldq, columns_q, d_q, plan->ldq, NULL);
         return 1;
     }
     tile->product_terms(key_tiles, key_count, s->scores, 1, LD_SCORES, s->d_o, plan->ldv, columns_v,
-                        s->d_v, plan->ldv);
+                        s->d_v, plan->ldv, NULL);
     tile->product_terms(key_tiles, key_count, s->products, 1, LD_SCORES, s->q, plan->ldq, columns_q,
-                        s->d_k, plan->ldq);
+                        s->d_k, plan->ldq, NULL);
     tile->product_terms(tiles, count, s->products, LD_SCORES, 1, s->k, plan->ldq, columns_q, d_q,
-                        plan->ldq);
+                        plan->ldq, NULL);
     return 1;
 }
 

@@ -19,6 +19,7 @@ typedef struct forward_scratch {
     uint16_t *rounded;            /* the same in bf16 */
     score_row *rows;
     int32_t *low, *high; /* keys that each row sees */
+    rows_ahead *ahead;   /* NULL: all is small enough to stay in the caches */
 } forward_scratch;
 
 static size_t lay_out(const work_plan *plan, void *base, forward_scratch *s) {
@@ -41,6 +42,43 @@ static size_t lay_out(const work_plan *plan, void *base, forward_scratch *s) {
     return at.used;
 }
 
+/* Beside the products of a block of keys those of the next one are asked for, or at the end those that the
+ * next task begins with, and the block's share of the rows of output and of the next task's queries. */
+static void look_ahead(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t low,
+                       int64_t first, int64_t high, rows_ahead *ahead) {
+    const problem_t *p = plan->problem;
+    const int64_t size = dtype_size(p->dtype), behind = first + BLOCK_KEYS;
+    const int64_t blocks = (high - low + BLOCK_KEYS - 1) / BLOCK_KEYS, block = (first - low) / BLOCK_KEYS;
+    const work_task *const owner = behind < high ? task : task->next;
+    *ahead = (rows_ahead){0};
+    if (owner && owner->sequence.length > 0) {
+        const int64_t from = behind < high ? behind : 0, left = owner->sequence.length - from;
+        const int64_t keys = left < BLOCK_KEYS ? left : BLOCK_KEYS;
+        ahead_add(ahead, key_row(p, &owner->sequence, a->k, p->k, from, owner->kv_head), p->k.token * size,
+                  p->d * size, keys);
+        ahead_add(ahead, key_row(p, &owner->sequence, a->v, p->v, from, owner->kv_head), p->v.token * size,
+                  p->d_v * size, keys);
+    }
+    if (plan->group == 1) {
+        const int64_t from = task->count * block / blocks, to = task->count * (block + 1) / blocks;
+        ahead_add(ahead, query_row(p, &task->sequence, a->out, p->o, task->first + from, task->kv_head),
+                  p->o.token * size, p->d_v * size, to - from);
+    }
+    if (plan->group == 1 && task->next) {
+        const work_task *const next = task->next;
+        const int64_t from = next->count * block / blocks, to = next->count * (block + 1) / blocks;
+        ahead_add(ahead, query_row(p, &next->sequence, a->q, p->q, next->first + from, next->kv_head),
+                  p->q.token * size, p->d * size, to - from);
+    }
+    const int64_t tiles = (task->count + TILE_ROWS - 1) / TILE_ROWS;
+    const int64_t calls =
+        tiles * (BLOCK_KEYS / plan->tile->panel + (plan->ldv + plan->tile->panel - 1) / plan->tile->panel);
+    ahead->piece = (ahead->lines + calls - 1) / calls * 64;
+    if (ahead->lines > 0) {
+        ahead_row(ahead);
+    }
+}
+
 static void load_queries(const work_plan *plan, const work_task *task, const attention_arrays *a,
                          forward_scratch *s) {
     const problem_t *p = plan->problem;
@@ -58,8 +96,8 @@ static void load_queries(const work_plan *plan, const work_task *task, const att
         s->high[n] = (int32_t)high;
         if (plan->rule.drop_below) {
             if (n == 0 || plan->group > 1) {
-                head_key = dropout_head_key(p->dropout_seed,
-                                            p->dropout_first_sequence + task->sequence.index, head);
+                head_key =
+                    dropout_head_key(p->dropout_seed, p->dropout_first_sequence + task->sequence.index, head);
             }
             s->rows[n].keys = dropout_row_keys(head_key, i);
         }
@@ -139,10 +177,10 @@ static void make_weights(const work_plan *plan, const row_tile *tiles, int count
         }
         if (plan->pairs) {
             tile->product_columns_bf16(tiles + t, step, s->q + from * plan->ldq / 2, plan->ldq / 2,
-                                       (int)(p->d + 1) / 2, s->k_panels, keys, s->scores, ld);
+                                       (int)(p->d + 1) / 2, s->k_panels, keys, s->scores, ld, s->ahead);
         } else {
             tile->product_columns(tiles + t, step, s->q + from * plan->ldq, plan->ldq, (int)p->d,
-                                  s->k_panels, keys, s->scores, ld);
+                                  s->k_panels, keys, s->scores, ld, s->ahead);
         }
         tile->softmax(tiles + t, step, s->rows + from, &plan->rule, first_key, s->scores, ld,
                       plan->pairs ? s->rounded : NULL, s->maximum + from, s->sum + from,
@@ -174,10 +212,10 @@ static void attend_block(const work_plan *plan, const work_task *task, int64_t f
         make_weights(plan, tiles, count, from, first_key, keys, s);
         if (plan->pairs) {
             tile->product_terms_bf16(tiles, count, (const float *)(const void *)s->rounded, ld / 2, 1,
-                                     s->v, plan->ldv, columns, o, plan->ldv);
+                                     s->v, plan->ldv, columns, o, plan->ldv, s->ahead);
         } else {
             tile->product_terms(tiles, count, s->scores, ld, 1, s->v, plan->ldv, columns, o,
-                                plan->ldv);
+                                plan->ldv, s->ahead);
         }
     }
 }
@@ -227,6 +265,9 @@ static int forward_rows(const work_plan *plan, const work_task *task, const atte
         if (!load_keys(plan, task, a, first, keys, s)) {
             return 0;
         }
+        if (s->ahead) {
+            look_ahead(plan, task, a, low / BLOCK_KEYS * BLOCK_KEYS, first, high, s->ahead);
+        }
         attend_block(plan, task, first, keys, s);
     }
     finish(plan, task, a, s);
@@ -236,10 +277,12 @@ static int forward_rows(const work_plan *plan, const work_task *task, const atte
 static void forward_task(const work_plan *plan, const work_task *task, void *context, void *scratch) {
     const attention_arrays *a = context;
     forward_scratch s;
+    rows_ahead ahead;
     if (short_fits(plan, task) && short_run(plan, task, a, 0, scratch)) {
         return;
     }
     lay_out(plan, scratch, &s);
+    s.ahead = plan_is_large(plan, 0) ? &ahead : NULL;
     if (task_is_short(task) && task->kv_head == 0) {
         touch_queries(plan, task, a->q, plan->problem->q, plan->problem->d, 0);
         touch_keys(plan, task, a->k, plan->problem->k, plan->problem->d, 0);

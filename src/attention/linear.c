@@ -87,7 +87,7 @@ static void add_product(const work_plan *plan, linear_scratch *s, int rows, int 
                         int64_t ldb, int64_t columns, float *c, int64_t ldc) {
     const int tiles = plain_tiles(rows, depth, s->tiles);
     plan->tile->product_terms(s->tiles, tiles, a, row_stride, k_stride, b, ldb, plan_columns(plan, columns), c,
-                              ldc);
+                              ldc, NULL);
 }
 
 /* --- loading ------------------------------------------------------------------------------ */
@@ -213,7 +213,7 @@ static int forward_rows(const work_plan *plan, const work_task *task, const atte
         transpose_rows(plan, s->k, plan->ldq, keys, p->d, s->panels);
         const int tiles = plain_tiles(rows, keys, s->tiles);
         plan->tile->product_columns(s->tiles, tiles, s->q, plan->ldq, (int)p->d, s->panels, keys,
-                                    s->weights, LD_WEIGHTS);
+                                    s->weights, LD_WEIGHTS, NULL);
         hide(plan, task, from, rows, first, keys, s->weights);
         for (int n = 0; n < rows; n++) {
             float sum = 0;
@@ -344,7 +344,7 @@ static int query_gradients(const work_plan *plan, const work_task *task, const a
             transpose_rows(plan, s->v, plan->ldv, keys, p->d_v, s->panels);
             const int tiles = plain_tiles(rows, keys, s->tiles);
             plan->tile->product_columns(s->tiles, tiles, s->rows, plan->ldv, (int)p->d_v, s->panels,
-                                        keys, s->weights, LD_WEIGHTS);
+                                        keys, s->weights, LD_WEIGHTS, NULL);
             for (int n = 0; n < rows; n++) {
                 for (int j = 0; j < keys; j++) {
                     s->weights[n * LD_WEIGHTS + j] -= s->delta[n];
@@ -384,14 +384,14 @@ static void add_diagonal(const work_plan *plan, const work_task *task, int64_t f
     int tiles = plain_tiles(rows, keys, s->tiles);
     transpose_rows(plan, s->k, plan->ldq, keys, p->d, s->panels);
     plan->tile->product_columns(s->tiles, tiles, s->q, plan->ldq, (int)p->d, s->panels, keys,
-                                s->weights, LD_WEIGHTS);
+                                s->weights, LD_WEIGHTS, NULL);
     hide(plan, task, from, rows, first, keys, s->weights);
     add_product(plan, s, keys, rows, s->weights, 1, LD_WEIGHTS, s->rows, plan->ldv, p->d_v, d_v,
                 plan->ldv);
     transpose_rows(plan, s->v, plan->ldv, keys, p->d_v, s->panels);
     tiles = plain_tiles(rows, keys, s->tiles);
     plan->tile->product_columns(s->tiles, tiles, s->rows, plan->ldv, (int)p->d_v, s->panels, keys,
-                                s->weights, LD_WEIGHTS);
+                                s->weights, LD_WEIGHTS, NULL);
     for (int n = 0; n < rows; n++) {
         for (int j = 0; j < keys; j++) {
             s->weights[n * LD_WEIGHTS + j] -= s->delta[n];

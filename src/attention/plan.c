@@ -201,6 +201,12 @@ int64_t plan_threads(const work_plan *plan) {
     return products < 5e5 ? 1 : threads_get(); /* some ten microseconds */
 }
 
+int plan_is_large(const work_plan *plan, int backward) {
+    const problem_t *p = plan->problem;
+    const int64_t row = p->heads * (p->d + p->d_v) * dtype_size(p->dtype) * (backward ? 2 : 1);
+    return (plan->size.q_tokens + plan->size.k_tokens) * row > (int64_t)4 << 20;
+}
+
 attn_status plan_run(const work_plan *plan, task_cut cut, task_function work, void *context,
                      void *workspace, size_t workspace_size, size_t scratch_size) {
     const size_t each = (scratch_size + 63) / 64 * 64;
@@ -223,9 +229,9 @@ attn_status plan_run(const work_plan *plan, task_cut cut, task_function work, vo
     int64_t next = 0;
 #pragma omp parallel num_threads((int)threads) if (threads > 1)
     {
-        task_walk walk = {.sequence = -1};
+        task_walk walk = {.sequence = -1}, walk_ahead = walk;
         char *scratch = base + (size_t)threads_index() * each;
-        work_task task;
+        work_task task, coming;
         int64_t number = 0;
         for (;;) {
             if (number % step == 0) {
@@ -243,6 +249,8 @@ attn_status plan_run(const work_plan *plan, task_cut cut, task_function work, vo
                 }
                 run_chain(plan, number, work, context, scratch);
             } else if (walk_to(plan, cut, &walk, number, &task)) {
+                const int large = step == 1 && plan_is_large(plan, 0);
+                task.next = large && walk_to(plan, cut, &walk_ahead, number + threads, &coming) ? &coming : NULL;
                 work(plan, &task, context, scratch);
             } else {
                 break;

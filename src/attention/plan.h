@@ -55,6 +55,7 @@ typedef struct work_task {
     sequence_view sequence;
     int64_t kv_head;
     int64_t first, count; /* rows */
+    const struct work_task *next; /* what the thread will probably do then, NULL: unknown */
 } work_task;
 
 attn_status plan_make(work_plan *plan, const problem_t *problem, int caches);
@@ -90,6 +91,9 @@ attn_status plan_check_workspace(const void *workspace, size_t workspace_size, s
 
 /* The threads that a call is worth: one where it takes less than starting others does. */
 int64_t plan_threads(const work_plan *plan);
+
+/* Whether the rows of a pass are too many to stay in the caches, so that they are worth asking for. */
+int plan_is_large(const work_plan *plan, int backward);
 
 /* Bytes for `threads` scratches with their alignment. */
 size_t plan_workspace(size_t scratch_size);

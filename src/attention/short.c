@@ -53,68 +53,58 @@ static short_rows rows_of(const work_plan *plan, const work_task *task, const vo
                         .stride = strides.token * dtype_size(p->dtype)};
 }
 
-/* Adds the share of head kv_head of the rows of all heads of a sequence. Returns lines. */
-static int64_t add_rows(const work_plan *plan, const work_task *task, const void *array,
-                        attn_strides strides, int64_t width, int of_keys, short_ahead *ahead) {
+/* Adds the share of head kv_head of the rows of all heads of a sequence. */
+static void add_rows(const work_plan *plan, const work_task *task, const void *array,
+                        attn_strides strides, int64_t width, int of_keys, rows_ahead *ahead) {
     const problem_t *p = plan->problem;
     if (!array || strides.head != width) {
-        return 0; /* rows that do not lie together are not worth it */
+        return; /* rows that do not lie together are not worth it */
     }
     const int64_t tokens = of_keys ? task->sequence.length : task->sequence.queries;
     const int64_t from = tokens * task->kv_head / p->heads, to = tokens * (task->kv_head + 1) / p->heads;
     const int64_t bytes = p->heads * width * dtype_size(p->dtype);
     if (from == to) {
-        return 0;
+        return;
     }
     const int together = strides.token == p->heads * width; /* then all is one long row */
-    const int n = ahead->arrays++;
-    ahead->array[n].first = of_keys ? key_row(p, &task->sequence, array, strides, from, 0)
-                                    : query_row(p, &task->sequence, array, strides, from, 0);
-    ahead->array[n].stride = strides.token * dtype_size(p->dtype);
-    ahead->array[n].bytes = together ? bytes * (to - from) : bytes;
-    ahead->array[n].tokens = together ? 1 : to - from;
-    return (to - from) * ((bytes + 63) / 64);
-}
-
-/* What is small stays in the caches and comes fast enough on its own. */
-static int worth_asking(const work_plan *plan, int backward) {
-    const problem_t *p = plan->problem;
-    const int64_t row = p->heads * (p->d + p->d_v) * dtype_size(p->dtype) * (backward ? 2 : 1);
-    return (plan->size.q_tokens + plan->size.k_tokens) * row > (int64_t)4 << 20;
+    ahead_add(ahead,
+              of_keys ? key_row(p, &task->sequence, array, strides, from, 0)
+                      : query_row(p, &task->sequence, array, strides, from, 0),
+              strides.token * dtype_size(p->dtype), together ? bytes * (to - from) : bytes,
+              together ? 1 : to - from);
 }
 
 /* The next sequence's rows of all heads, a share for each head of this one. */
 static void look_ahead(const work_plan *plan, const work_task *task, const attention_arrays *a,
-                       int backward, short_ahead *ahead) {
+                       int backward, rows_ahead *ahead) {
     const problem_t *p = plan->problem;
-    if (task->sequence.index + 1 >= p->sequences || !worth_asking(plan, backward)) {
+    if (task->sequence.index + 1 >= p->sequences || !plan_is_large(plan, backward)) {
         return;
     }
     const work_task next = {.sequence = problem_sequence(p, task->sequence.index + 1), .kv_head = task->kv_head};
     if (next.sequence.queries > SHORT_QUERIES || next.sequence.length > SHORT_KEYS) {
         return;
     }
-    int64_t lines = add_rows(plan, &next, a->q, p->q, p->d, 0, ahead);
-    lines += add_rows(plan, &next, a->k, p->k, p->d, 1, ahead);
-    lines += add_rows(plan, &next, a->v, p->v, p->d_v, 1, ahead);
+    add_rows(plan, &next, a->q, p->q, p->d, 0, ahead);
+    add_rows(plan, &next, a->k, p->k, p->d, 1, ahead);
+    add_rows(plan, &next, a->v, p->v, p->d_v, 1, ahead);
     if (backward) {
-        lines += add_rows(plan, &next, a->d_o, p->d_o, p->d_v, 0, ahead);
-        lines += add_rows(plan, &next, a->gradients.q, p->d_q, p->d, 0, ahead);
-        lines += add_rows(plan, &next, a->gradients.k, p->d_k, p->d, 1, ahead);
-        lines += add_rows(plan, &next, a->gradients.v, p->d_v_, p->d_v, 1, ahead);
+        add_rows(plan, &next, a->d_o, p->d_o, p->d_v, 0, ahead);
+        add_rows(plan, &next, a->gradients.q, p->d_q, p->d, 0, ahead);
+        add_rows(plan, &next, a->gradients.k, p->d_k, p->d, 1, ahead);
+        add_rows(plan, &next, a->gradients.v, p->d_v_, p->d_v, 1, ahead);
     } else {
-        lines += add_rows(plan, &next, a->out, p->o, p->d_v, 0, ahead);
+        add_rows(plan, &next, a->out, p->o, p->d_v, 0, ahead);
     }
-    if (lines > 0) {
-        ahead->lines = lines;
-        short_row(ahead);
+    if (ahead->lines > 0) {
+        ahead_row(ahead);
     }
 }
 
 int short_run(const work_plan *plan, const work_task *task, const attention_arrays *a, int backward,
               void *scratch) {
     const problem_t *p = plan->problem;
-    short_ahead ahead = {0};
+    rows_ahead ahead = {0};
     const int64_t b = task->sequence.index;
     short_head h = {
         .dtype = p->dtype, .queries = (int)task->sequence.queries, .keys = (int)task->sequence.length,

@@ -10,41 +10,15 @@
 
 #include <attn/attention.h>
 
-enum { SHORT_QUERIES = 64, SHORT_KEYS = 128, SHORT_ARRAYS = 8 };
+#include "attention/ahead.h"
+
+enum { SHORT_QUERIES = 64, SHORT_KEYS = 128 };
 
 /* Rows of one head: the first, and bytes from a token to the next. */
 typedef struct short_rows {
     char *first;
     int64_t stride;
 } short_rows;
-
-/* A walk through rows that will be needed soon, `piece` bytes at a time: `tokens` rows
- * of `bytes` bytes of each array. */
-typedef struct short_ahead {
-    const char *at, *end; /* of the present row */
-    struct {
-        const char *first;
-        int64_t stride, bytes, tokens;
-    } array[SHORT_ARRAYS];
-    int arrays, at_array;
-    int64_t at_token, piece, lines; /* lines: of all */
-} short_ahead;
-
-/* The present row's bounds; to the next row. */
-static inline void short_row(short_ahead *a) {
-    a->at = a->array[a->at_array].first + a->at_token * a->array[a->at_array].stride;
-    a->end = a->at + a->array[a->at_array].bytes;
-}
-
-static inline void short_next(short_ahead *a) {
-    if (++a->at_token == a->array[a->at_array].tokens) {
-        a->at_token = 0;
-        a->at_array++;
-    }
-    if (a->at_array < a->arrays) {
-        short_row(a);
-    }
-}
 
 /* One head of one sequence. Arrays that are not wanted have first NULL. */
 typedef struct short_head {
@@ -58,7 +32,7 @@ typedef struct short_head {
     uint32_t drop_below;
     float keep_scale;
     uint64_t dropout_key;
-    short_ahead *ahead;
+    rows_ahead *ahead;
     /* Scratch: rows of ldq or ldv floats, transposes and scores [SHORT_KEYS][SHORT_QUERIES] */
     int64_t ldq, ldv;
     float *q_rows, *k_rows, *v_rows, *d_o_rows, *out_rows;

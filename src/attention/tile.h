@@ -82,14 +82,15 @@ typedef struct tile_kernels {
     void (*transpose)(const float *const *source, int count, int width, float *panels);
 
     /* c[row][low .. high) = a[row][.] . b[.][column]; b in panels [depth][columns];
-     * low is rounded down, high up to whole vectors. */
+     * low is rounded down, high up to whole vectors. Both products ask for a piece of `ahead`
+     * (NULL: of nothing) after each tile. */
     void (*product_columns)(const row_tile *tiles, int tiles_count, const float *a, int64_t lda,
-                            int depth, const float *b, int columns, float *c, int64_t ldc);
+                            int depth, const float *b, int columns, float *c, int64_t ldc, rows_ahead *ahead);
     /* c[row][0 .. columns) += sum over k in low .. high of a[row * row_stride + k *
      * k_stride] b[k][.]; columns in whole vectors. */
     void (*product_terms)(const row_tile *tiles, int tiles_count, const float *a,
                           int64_t row_stride, int64_t k_stride, const float *b, int64_t ldb,
-                          int columns, float *c, int64_t ldc);
+                          int columns, float *c, int64_t ldc, rows_ahead *ahead);
 
     /* bf16, where the processor multiplies pairs of it (NULL where not): two adjacent
      * values of the depth are one 32-bit unit, in the float arrays of the two products,
@@ -107,10 +108,10 @@ typedef struct tile_kernels {
                         int64_t ldo);
     void (*product_columns_bf16)(const row_tile *tiles, int tiles_count, const float *a,
                                  int64_t lda, int depth, const float *b, int columns, float *c,
-                                 int64_t ldc);
+                                 int64_t ldc, rows_ahead *ahead);
     void (*product_terms_bf16)(const row_tile *tiles, int tiles_count, const float *a,
                                int64_t row_stride, int64_t k_stride, const float *b, int64_t ldb,
-                               int columns, float *c, int64_t ldc);
+                               int columns, float *c, int64_t ldc, rows_ahead *ahead);
 
     /* Forward: turns the scores of the tiles' rows into exp(s - maximum), 0 where hidden,
      * dropped ones 0; keeps the rows' maximum and sum, and rescales the rows of

@@ -121,7 +121,7 @@ INLINE void multiply(int rows, int vectors, int depth, const float *a, int64_t r
 
 INLINE void columns_product(const row_tile *tiles, int tiles_count, const float *a, int64_t lda,
                             int depth, const float *b, int columns, float *c, int64_t ldc,
-                            const int pairs) {
+                            rows_ahead *ahead, const int pairs) {
     columns = round_up(columns);
     for (int first = 0; first < columns; first += PANEL) {
         const int width = smaller(PANEL, columns - first);
@@ -133,6 +133,9 @@ INLINE void columns_product(const row_tile *tiles, int tiles_count, const float 
             if (low < high) {
                 multiply(tile.count, (high - low) / VECTOR, depth, a + tile.first * lda, lda, 1,
                          panel + (low - first), width, c + tile.first * ldc + low, ldc, 0, pairs);
+                if (ahead) {
+                    ask_ahead(ahead);
+                }
             }
         }
     }
@@ -141,7 +144,7 @@ INLINE void columns_product(const row_tile *tiles, int tiles_count, const float 
 /* With pairs the ranges come in single values and become units. */
 INLINE void terms_product(const row_tile *tiles, int tiles_count, const float *a,
                           int64_t row_stride, int64_t k_stride, const float *b, int64_t ldb,
-                          int columns, float *c, int64_t ldc, const int pairs) {
+                          int columns, float *c, int64_t ldc, rows_ahead *ahead, const int pairs) {
     for (int first = 0; first < columns; first += PANEL) {
         const int width = smaller(PANEL, columns - first);
         for (int t = 0; t < tiles_count; t++) {
@@ -155,33 +158,36 @@ INLINE void terms_product(const row_tile *tiles, int tiles_count, const float *a
                          a + tile.first * row_stride + tile.low * k_stride, row_stride, k_stride,
                          b + tile.low * ldb + first, ldb, c + tile.first * ldc + first, ldc, 1,
                          pairs);
+                if (ahead) {
+                    ask_ahead(ahead);
+                }
             }
         }
     }
 }
 
 static void product_columns(const row_tile *tiles, int tiles_count, const float *a, int64_t lda,
-                            int depth, const float *b, int columns, float *c, int64_t ldc) {
-    columns_product(tiles, tiles_count, a, lda, depth, b, columns, c, ldc, 0);
+                            int depth, const float *b, int columns, float *c, int64_t ldc, rows_ahead *ahead) {
+    columns_product(tiles, tiles_count, a, lda, depth, b, columns, c, ldc, ahead, 0);
 }
 
 static void product_terms(const row_tile *tiles, int tiles_count, const float *a,
                           int64_t row_stride, int64_t k_stride, const float *b, int64_t ldb,
-                          int columns, float *c, int64_t ldc) {
-    terms_product(tiles, tiles_count, a, row_stride, k_stride, b, ldb, columns, c, ldc, 0);
+                          int columns, float *c, int64_t ldc, rows_ahead *ahead) {
+    terms_product(tiles, tiles_count, a, row_stride, k_stride, b, ldb, columns, c, ldc, ahead, 0);
 }
 
 #if defined(__AVX512BF16__)
 static void product_columns_bf16(const row_tile *tiles, int tiles_count, const float *a,
                                  int64_t lda, int depth, const float *b, int columns, float *c,
-                                 int64_t ldc) {
-    columns_product(tiles, tiles_count, a, lda, depth, b, columns, c, ldc, 1);
+                                 int64_t ldc, rows_ahead *ahead) {
+    columns_product(tiles, tiles_count, a, lda, depth, b, columns, c, ldc, ahead, 1);
 }
 
 static void product_terms_bf16(const row_tile *tiles, int tiles_count, const float *a,
                                int64_t row_stride, int64_t k_stride, const float *b, int64_t ldb,
-                               int columns, float *c, int64_t ldc) {
-    terms_product(tiles, tiles_count, a, row_stride, k_stride, b, ldb, columns, c, ldc, 1);
+                               int columns, float *c, int64_t ldc, rows_ahead *ahead) {
+    terms_product(tiles, tiles_count, a, row_stride, k_stride, b, ldb, columns, c, ldc, ahead, 1);
 }
 
 static int load_pairs(const void *const *source, int count, int width, uint16_t *rows, int64_t ld) {

@@ -21,7 +21,7 @@ INLINE __mmask32 not_finite(__m512i x) {
 }
 
 /* Copies rows, padded with zeros. 1 if all are finite. */
-static int short_copy(short_rows from, int count, int width, float *rows, int64_t ld, short_ahead *ahead) {
+static int short_copy(short_rows from, int count, int width, float *rows, int64_t ld, rows_ahead *ahead) {
     __mmask32 bad = 0;
     for (int r = 0; r < count; r++, from.first += from.stride) {
         for (int c = 0; c < width; c += 32) {
@@ -55,7 +55,7 @@ static short_rows short_units(const short_head *h, short_rows from, int count, i
 /* Units of rows 2n and 2n + 1, [(count + 1) / 2][ldo]; behind the count they are 0. 1 if all are
  * finite. */
 static int short_interleave(short_rows from, int count, int width, float *units, int64_t ldo,
-                            short_ahead *ahead) {
+                            rows_ahead *ahead) {
     const __m512i low = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7,
                                          38, 6, 37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
     const __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(16));

@@ -28,40 +28,25 @@ INLINE int product_steps(int m, int vectors, int depth) {
 
 /* Leaves a line to each of the `products` steps of products, where asking is for nothing, and spreads the
  * rest over `calls` of ask_ahead(). */
-INLINE void ask_begin(short_ahead *a, int calls, int products) {
+INLINE void ask_begin(rows_ahead *a, int calls, int products) {
     a->piece = a->lines > products ? ((a->lines - products) / calls + 1) * 64 : 0;
 }
 
 /* Up to `count` lines of the present row, for a product; where none are left, any line. */
-INLINE line_range ask_lines(short_ahead *a, int count, const void *any) {
+INLINE line_range ask_lines(rows_ahead *a, int count, const void *any) {
     if (a->at_array >= a->arrays) {
         return (line_range){any, any};
     }
     const char *const first = a->at, *const end = a->end - first < (int64_t)count * 64 ? a->end : first + (int64_t)count * 64;
     a->at = end;
     if (end >= a->end) {
-        short_next(a);
+        ahead_next(a);
     }
     return (line_range){first, end - 64};
 }
 
-/* Asks for the next piece of a row. */
-INLINE void ask_ahead(short_ahead *a) {
-    if (a->at_array < a->arrays) {
-        const char *at = a->at;
-        const char *const end = at + a->piece;
-        for (; at < end; at += 64) {
-            __builtin_prefetch(at);
-        }
-        a->at = at;
-        if (at >= a->end) {
-            short_next(a);
-        }
-    }
-}
-
 INLINE int short_load_of(const attn_dtype dtype, short_rows from, int count, int width, float *rows,
-                         int64_t ld, short_ahead *ahead) {
+                         int64_t ld, rows_ahead *ahead) {
     const int whole = round_down(width);
     ivec bad = {0};
     for (int r = 0; r < count; r++, from.first += from.stride) {
@@ -116,7 +101,7 @@ static void short_store(attn_dtype dtype, const float *rows, int64_t ld, int cou
 /* columns [width][ldc] of rows of `width` floats; lanes behind the count are 0. Reads rows up to
  * the next multiple of 4 values. */
 static void short_transpose(short_rows rows, int count, int width, float *columns, int64_t ldc,
-                            short_ahead *ahead) {
+                            rows_ahead *ahead) {
     static const float zeros[256 + 16];
     const int64_t stride = rows.stride / (int64_t)sizeof(float);
     int column = 0;
@@ -196,7 +181,7 @@ INLINE void store_sums(const int rows, const int vectors, const short_target *to
 
 INLINE void short_tile_of(const int rows, const int vectors, int depth, const float *a, int64_t row_stride,
                           int64_t k_stride, const float *b, int64_t ldb, const short_target *to, int first,
-                          int column, short_ahead *ahead, const int pairs) {
+                          int column, rows_ahead *ahead, const int pairs) {
     const line_range ask = ask_lines(ahead, depth, a);
     tile_sums sum;
 #pragma GCC unroll 14
@@ -213,7 +198,7 @@ INLINE void short_tile_of(const int rows, const int vectors, int depth, const fl
 /* As multiply_rows, but for more rows of fewer vectors. */
 INLINE void short_tile(int rows, int vectors, int depth, const float *a, int64_t row_stride,
                        int64_t k_stride, const float *b, int64_t ldb, const short_target *to, int first,
-                       int column, short_ahead *ahead, const int pairs) {
+                       int column, rows_ahead *ahead, const int pairs) {
 #define TILE(v, r)                                                                              \
     case 16 * (v) + (r):                                                                        \
         short_tile_of(r, v, depth, a, row_stride, k_stride, b, ldb, to, first, column, ahead, pairs); \
@@ -256,7 +241,7 @@ INLINE short_operand operand_columns(const float *rows, int64_t ld) {
 /* c [m][..] = a b in `vectors` vectors of columns. With pairs, depth, strides and b are in units
  * of two bf16. */
 INLINE void short_product_of(int m, int vectors, int depth, short_operand a, const float *b, int64_t ldb,
-                             const short_target *to, short_ahead *ahead, const int pairs) {
+                             const short_target *to, rows_ahead *ahead, const int pairs) {
     static const int most[] = SHORT_TILE;
     const int panels = (vectors + PANEL_VECTORS - 1) / PANEL_VECTORS;
     for (int n = 0, v = 0; n < panels; n++) {
@@ -273,13 +258,13 @@ INLINE void short_product_of(int m, int vectors, int depth, short_operand a, con
 }
 
 static void short_product(int m, int vectors, int depth, short_operand a, const float *b, int64_t ldb,
-                          const short_target *to, short_ahead *ahead) {
+                          const short_target *to, rows_ahead *ahead) {
     short_product_of(m, vectors, depth, a, b, ldb, to, ahead, 0);
 }
 
 #if defined(__AVX512BF16__)
 static void short_product_pairs(int m, int vectors, int depth, short_operand a, const float *b, int64_t ldb,
-                                const short_target *to, short_ahead *ahead) {
+                                const short_target *to, rows_ahead *ahead) {
     short_product_of(m, vectors, depth, a, b, ldb, to, ahead, 1);
 }
 #endif

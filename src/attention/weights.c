@@ -63,7 +63,7 @@ static int make_scores(const work_plan *plan, const work_task *task, int64_t fro
     }
     const int made = cut_tiles(s->rows, count, tiles);
     plan->tile->product_columns(tiles, made, s->q, plan->ldq, (int)p->d, s->k_panels, keys,
-                                s->scores, BLOCK_KEYS);
+                                s->scores, BLOCK_KEYS, NULL);
     return made;
 }
 
