@@ -61,6 +61,7 @@ typedef struct score_rule {
     int64_t mask_stride;
     uint32_t drop_below; /* dropout threshold, 0: none */
     float keep_scale;    /* 1 / share kept */
+    float cap_terms[6];  /* filled by the kernels, see cap_terms() */
 } score_rule;
 
 /* exp(s - maximum) is taken in base 2. Without modifications scores are kept as bare

@@ -15,14 +15,15 @@
 
 enum { WEIGHED = VECTOR == 16 ? 4 : 2 }; /* vectors whose exponentials are made together */
 
-/* An odd polynomial for sizes below TANH_NEAR: relative error 6e-9. */
+/* tanh(x) = x + x^3 p(x^2) for sizes below TANH_NEAR: relative error 6e-9. The terms, highest first. */
+static const float tanh_terms[] = {-5.528634414e-03f, 2.048331685e-02f, -5.369296670e-02f,
+                                   1.333089918e-01f,  -3.333326280e-01f, 1.0f};
+
 INLINE vec tanh_near(vec x) {
-    vec z = x * x;
-    vec p = vec_set(-5.528634414e-03f);
-    p = p * z + 2.048331685e-02f;
-    p = p * z - 5.369296670e-02f;
-    p = p * z + 1.333089918e-01f;
-    p = p * z - 3.333326280e-01f;
+    vec z = x * x, p = vec_set(tanh_terms[0]);
+    for (int t = 1; t < 5; t++) {
+        p = p * z + tanh_terms[t];
+    }
     return x + x * z * p;
 }
 
@@ -45,15 +46,19 @@ INLINE ivec seen(const score_row *row, int column) {
     return (key >= row->low) & (key < row->high);
 }
 
-/* What changes scores: nothing, a bias alone (of adjacent keys), a soft cap alone, or anything. */
-enum { NOT_MODIFIED, BIASED, CAPPED, MODIFIED };
+/* What changes scores: nothing, a bias alone (of adjacent keys), a slope alone, a soft cap alone, or
+ * anything. */
+enum { NOT_MODIFIED, BIASED, SLOPED, CAPPED, MODIFIED };
 
 INLINE int modification(const score_rule *rule, const score_row *row) {
     if (!rule->modified) {
         return NOT_MODIFIED;
     }
-    if (row->mask || row->slope != 0.0f) {
+    if (row->mask || (row->slope != 0.0f && row->bias)) {
         return MODIFIED;
+    }
+    if (row->slope != 0.0f) {
+        return rule->softcap == INFINITY ? SLOPED : MODIFIED;
     }
     if (row->bias) {
         return rule->softcap == INFINITY && rule->bias_stride == 1 ? BIASED : MODIFIED;
@@ -76,6 +81,19 @@ INLINE float cap_factor(const score_rule *rule) {
     return fminf(fmaxf(rule->scale * rule->softcap_inverse, -FLT_MAX), FLT_MAX);
 }
 
+/* The polynomial's terms for bare products x and scores in log 2: cap tanh(factor x) log2(e) = x q(x^2).
+ * The last is 0 where there is no such thing: no soft cap, or powers that leave the range of floats. */
+INLINE void cap_terms(score_rule *rule) {
+    const float factor = cap_factor(rule), cap = rule->softcap * LOG2_E * factor;
+    float power = 1.0f;
+    for (int t = 5; t >= 0; t--, power *= factor * factor) {
+        rule->cap_terms[t] = tanh_terms[t] * cap * power;
+    }
+    if (!(fabsf(factor) > 1e-3f && fabsf(factor) < 1e3f && fabsf(cap) > 1e-10f && fabsf(cap) < 1e10f)) {
+        rule->cap_terms[5] = 0;
+    }
+}
+
 /* Natural scores of the vector at `column` from bare products. *slope: the soft cap's
  * derivative. */
 INLINE vec modified(vec s, const score_row *row, const score_rule *rule, int column, vec *slope,
@@ -93,6 +111,10 @@ INLINE vec modified(vec s, const score_row *row, const score_rule *rule, int col
         return t * rule->softcap;
     }
     s *= rule->scale;
+    if (kind == SLOPED) {
+        const vec away = row->distance - (__builtin_convertvector(ivec_iota(), vec) + (float)column);
+        return s - row->slope * vec_abs(away);
+    }
     if (rule->softcap < INFINITY) {
         vec t = vec_tanh(s * rule->softcap_inverse);
         s = t * rule->softcap;
@@ -163,53 +185,28 @@ INLINE void hide_rest(const int low, const int high, const score_row *row, float
     }
 }
 
-/* Scores of a row in place of its products, -inf where hidden; the largest. */
-INLINE float largest_modified(const int low, const int high, const score_row *row, const score_rule *rule,
-                              const int kind, float *s) {
-    const int whole_low = round_up(row->low), whole_high = round_down(row->high);
-    vec most = vec_set(-INFINITY), slope;
-    for (int c = low; c < high; c += VECTOR) {
-        vec x = modified(vec_load(s + c), row, rule, c, &slope, kind);
-        if (c < whole_low || c >= whole_high) {
+/* Scores from .. to of a row in place of products, -inf where hidden; the largest ones, lane by lane.
+ * `edge`: some may lie outside what the row sees. */
+INLINE vec modify(const int from, const int to, const int edge, const score_row *row, const score_rule *rule,
+                  const int kind, float *s, vec most) {
+    for (int c = from; c < to; c += VECTOR) {
+        vec slope, x = modified(vec_load(s + c), row, rule, c, &slope, kind);
+        if (edge) {
             x = vec_select(seen(row, c), x, vec_set(-INFINITY));
         }
         most = vec_max(most, x);
         vec_store(s + c, x);
     }
-    return vec_largest(most);
+    return most;
 }
 
-/* The same under a soft cap alone. It keeps the order of scores, so that their ends tell whether
- * tanh's polynomial is enough for all of them. tanh has a loop of its own: one chain with exp would
- * be too long to have several of at work. */
-INLINE float largest_capped(const int low, const int high, const score_row *row, const score_rule *rule,
-                            float *s) {
-    const int whole_low = round_up(row->low), whole_high = round_down(row->high);
-    const float factor = cap_factor(rule), cap = rule->softcap;
-    vec most = vec_set(-INFINITY), least = vec_set(INFINITY);
-    for (int c = low; c < high; c += VECTOR) {
-        const vec x = vec_load(s + c);
-        if (c < whole_low || c >= whole_high) {
-            const ivec inside = seen(row, c);
-            most = vec_max(most, vec_select(inside, x, vec_set(-INFINITY)));
-            least = vec_min(least, vec_select(inside, x, vec_set(INFINITY)));
-        } else {
-            most = vec_max(most, x);
-            least = vec_min(least, x);
-        }
-    }
-    const float top = vec_largest(most) * factor, bottom = -vec_largest(-least) * factor;
-    if (fabsf(top) < TANH_NEAR && fabsf(bottom) < TANH_NEAR) {
-        for (int c = low; c < high; c += VECTOR) {
-            vec_store(s + c, tanh_near(vec_load(s + c) * factor) * cap);
-        }
-    } else {
-        for (int c = low; c < high; c += VECTOR) {
-            vec_store(s + c, vec_tanh(vec_load(s + c) * factor) * cap);
-        }
-    }
-    hide_rest(low, high, row, s);
-    return row->low < row->high ? vec_tanh(vec_set(factor < 0 ? bottom : top))[0] * cap : -INFINITY;
+INLINE float largest_modified(const int low, const int high, const score_row *row, const score_rule *rule,
+                              const int kind, float *s) {
+    const int from = smaller(larger(low, round_up(row->low)), high);
+    const int to = larger(from, smaller(round_down(row->high), high));
+    vec most = modify(low, from, 1, row, rule, kind, s, vec_set(-INFINITY));
+    most = modify(from, to, 0, row, rule, kind, s, most);
+    return vec_largest(modify(to, high, 1, row, rule, kind, s, most));
 }
 
 /* Takes a block's largest score into the row's maximum; what weights are relative to from now on.
@@ -247,6 +244,30 @@ INLINE float raise_plain(const int low, const int high, float unit, const float 
     return raise_maximum(vec_largest(most), 0, maximum, sum, output, columns);
 }
 
+/* The same under a soft cap alone, which keeps the order of scores. *weighs: what weigh_row() is to do,
+ * CAPPED from the products, as long as all of them are near enough for tanh's polynomial, or MODIFIED
+ * from the scores, which are made here. */
+INLINE float raise_capped(const int low, const int high, const score_row *row, const score_rule *rule, float *s,
+                          float *maximum, float *sum, float *output, int columns, int *weighs) {
+    const float factor = cap_factor(rule), cap = rule->softcap;
+    vec most = vec_set(-INFINITY), size = {0};
+    hide_rest(low, high, row, s);
+    for (int c = low; c < high; c += VECTOR) {
+        const vec x = vec_load(s + c) * factor;
+        most = vec_max(most, x);
+        size = vec_max(size, vec_abs(x));
+    }
+    *weighs = rule->cap_terms[5] != 0.0f && vec_all_below(size, TANH_NEAR) ? CAPPED : MODIFIED;
+    if (*weighs == CAPPED && *maximum != -INFINITY &&
+        vec_all_below(vec_max(most, vec_set(0.0f)) * cap, *maximum + 8.0f / LOG2_E)) {
+        return *maximum; /* tanh(x) is at most x for x >= 0 */
+    }
+    if (*weighs == MODIFIED) {
+        return raise_maximum(largest_modified(low, high, row, rule, CAPPED, s), 1, maximum, sum, output, columns);
+    }
+    return raise_maximum(tanh_near(vec_set(vec_largest(most)))[0] * cap, 1, maximum, sum, output, columns);
+}
+
 /* Products whose unit is not positive become those of a positive one, which is returned. */
 INLINE float straighten(const int low, const int high, float unit, float *s) {
     for (int c = low; c < high && !(unit > 0); c += VECTOR) {
@@ -255,15 +276,32 @@ INLINE float straighten(const int low, const int high, float unit, float *s) {
     return unit > 0 ? unit : unit < 0 ? -unit : 1.0f;
 }
 
-/* A few vectors of weights; the scores' unit and base are those of softmax_row(). */
-INLINE vec weigh_vectors(const int count, const int is_modified, const int drops, float unit, float base,
+/* A few vectors of weights, from products (also under a soft cap with its polynomial) or modified scores;
+ * unit and base are those of softmax_row(). */
+INLINE vec weigh_vectors(const int count, const int kind, const int drops, float unit, float base,
                          const score_row *row, const score_rule *rule, int64_t key, uvec *bits, float *s,
                          uint16_t *rounded, vec total) {
     vec x[WEIGHED];
 #pragma GCC unroll 4
     for (int i = 0; i < count; i++) {
-        const vec score = vec_load(s + i * VECTOR);
-        x[i] = is_modified ? (score - base) * unit : score * unit - base;
+        x[i] = vec_load(s + i * VECTOR);
+        if (kind != CAPPED) {
+            x[i] = kind == NOT_MODIFIED ? x[i] * unit - base : (x[i] - base) * unit;
+        }
+    }
+    if (kind == CAPPED) {
+        vec p[WEIGHED];
+#pragma GCC unroll 6
+        for (int t = 0; t < 6; t++) {
+#pragma GCC unroll 4
+            for (int i = 0; i < count; i++) {
+                p[i] = t ? p[i] * (x[i] * x[i]) + rule->cap_terms[t] : vec_set(rule->cap_terms[t]);
+            }
+        }
+#pragma GCC unroll 4
+        for (int i = 0; i < count; i++) {
+            x[i] = x[i] * p[i] - base;
+        }
     }
     vec_exp2_each(count, x);
 #pragma GCC unroll 4
@@ -283,41 +321,50 @@ INLINE vec weigh_vectors(const int count, const int is_modified, const int drops
 }
 
 /* Scores become weights; returns their sum before dropout. */
-INLINE float weigh_row(const int low, const int high, const int is_modified, const int drops, float unit,
+INLINE float weigh_row(const int low, const int high, const int kind, const int drops, float unit,
                        float base, const score_row *row, const score_rule *rule, int64_t first_key, float *s,
                        uint16_t *rounded) {
     vec total = {0};
     uvec bits = {0};
     int c = low;
     for (; c + WEIGHED * VECTOR <= high; c += WEIGHED * VECTOR) {
-        total = weigh_vectors(WEIGHED, is_modified, drops, unit, base, row, rule, first_key + c, &bits, s + c,
+        total = weigh_vectors(WEIGHED, kind, drops, unit, base, row, rule, first_key + c, &bits, s + c,
                               rounded ? rounded + c : NULL, total);
     }
     for (; c < high; c += VECTOR) {
-        total = weigh_vectors(1, is_modified, drops, unit, base, row, rule, first_key + c, &bits, s + c,
+        total = weigh_vectors(1, kind, drops, unit, base, row, rule, first_key + c, &bits, s + c,
                               rounded ? rounded + c : NULL, total);
     }
     return vec_sum(total);
+}
+
+INLINE float weigh_kind(const int low, const int high, const int kind, float unit, float base, const score_row *row,
+                        const score_rule *rule, int64_t first_key, float *s, uint16_t *rounded) {
+    return rule->drop_below ? weigh_row(low, high, kind, 1, unit, base, row, rule, first_key, s, rounded)
+                            : weigh_row(low, high, kind, 0, unit, base, row, rule, first_key, s, rounded);
 }
 
 /* rounded: where the weights go in bf16 instead, NULL: they stay where the scores are. */
 INLINE void softmax_row(const int low, const int high, const score_row *row, const score_rule *rule,
                         const int kind, int64_t first_key, float *s, uint16_t *rounded, float *maximum,
                         float *sum, float *output, int columns) {
+    int weighs = kind == NOT_MODIFIED ? NOT_MODIFIED : MODIFIED;
     float unit = LOG2_E, base;
     if (kind == NOT_MODIFIED) {
         unit = straighten(low, high, rule->scale * LOG2_E, s);
         hide_rest(low, high, row, s);
         base = raise_plain(low, high, unit, s, maximum, sum, output, columns);
+    } else if (kind == CAPPED) {
+        base = raise_capped(low, high, row, rule, s, maximum, sum, output, columns, &weighs);
     } else {
-        const float largest = kind == CAPPED ? largest_capped(low, high, row, rule, s)
-                                             : largest_modified(low, high, row, rule, kind, s);
-        base = raise_maximum(largest, 1, maximum, sum, output, columns);
+        base = raise_maximum(largest_modified(low, high, row, rule, kind, s), 1, maximum, sum, output, columns);
     }
-    if (rule->drop_below) {
-        *sum += weigh_row(low, high, kind != NOT_MODIFIED, 1, unit, base, row, rule, first_key, s, rounded);
+    if (weighs == NOT_MODIFIED) {
+        *sum += weigh_kind(low, high, NOT_MODIFIED, unit, base, row, rule, first_key, s, rounded);
+    } else if (weighs == CAPPED) {
+        *sum += weigh_kind(low, high, CAPPED, unit, base * LOG2_E, row, rule, first_key, s, rounded);
     } else {
-        *sum += weigh_row(low, high, kind != NOT_MODIFIED, 0, unit, base, row, rule, first_key, s, rounded);
+        *sum += weigh_kind(low, high, MODIFIED, unit, base, row, rule, first_key, s, rounded);
     }
 }
 
@@ -339,10 +386,14 @@ static __attribute__((noinline)) void softmax_simple(const int low, const int hi
                                                      int64_t first_key, float *scores, int64_t ld,
                                                      uint16_t *rounded, float *maximum, float *sum,
                                                      float *output, int64_t ldo, int columns) {
-    const score_rule own_rule = *rule;
+    score_rule own_rule = *rule;
+    cap_terms(&own_rule);
     for (int r = 0; r < count; r++) {
         const score_row row = rows[r];
-        if (row.bias) {
+        if (row.slope != 0.0f) {
+            softmax_row(low, high, &row, &own_rule, SLOPED, first_key, scores + r * ld,
+                        rounded ? rounded + r * ld : NULL, maximum + r, sum + r, output + r * ldo, columns);
+        } else if (row.bias) {
             softmax_row(low, high, &row, &own_rule, BIASED, first_key, scores + r * ld,
                         rounded ? rounded + r * ld : NULL, maximum + r, sum + r, output + r * ldo, columns);
         } else {
@@ -433,6 +484,9 @@ static __attribute__((noinline)) void gradient_modified(const int low, const int
     case BIASED:
         gradient_row(low, high, &own_row, &own_rule, BIASED, first_key, s, g, log_sum_exp, factor, delta,
                      d_bias, d_bias_stride);
+        break;
+    case SLOPED:
+        gradient_row(low, high, &own_row, &own_rule, SLOPED, first_key, s, g, log_sum_exp, factor, delta, NULL, 0);
         break;
     case CAPPED:
         gradient_row(low, high, &own_row, &own_rule, CAPPED, first_key, s, g, log_sum_exp, factor, delta,
