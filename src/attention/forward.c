@@ -42,37 +42,70 @@ static size_t lay_out(const work_plan *plan, void *base, forward_scratch *s) {
     return at.used;
 }
 
-/* Beside the products of a block of keys those of the next one are asked for, or at the end those that the
- * next task begins with, and the block's share of the rows of output and of the next task's queries. */
-static void look_ahead(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t low,
-                       int64_t first, int64_t high, rows_ahead *ahead) {
+/* A step of a task: a block of rows against a block of keys. */
+typedef struct block_step {
+    int64_t first_key, end_key; /* of the task's blocks of keys */
+    int64_t block, blocks;
+    int64_t from, next; /* the first rows of this block of rows and of the one after it */
+    int64_t row_block, row_blocks; /* that see the block of keys */
+} block_step;
+
+/* The part of `count` rows that falls to a step. */
+static void add_part(rows_ahead *ahead, const char *first, int64_t stride, int64_t bytes, int64_t count,
+                     int64_t step, int64_t steps) {
+    const int64_t from = count * step / steps, to = count * (step + 1) / steps;
+    ahead_add(ahead, first + from * stride, stride, bytes, to - from);
+}
+
+/* Bias and mask of the rows that come next. */
+static void add_pairs(const work_plan *plan, const work_task *task, const block_step *at, rows_ahead *ahead) {
     const problem_t *p = plan->problem;
-    const int64_t size = dtype_size(p->dtype), behind = first + BLOCK_KEYS;
-    const int64_t blocks = (high - low + BLOCK_KEYS - 1) / BLOCK_KEYS, block = (first - low) / BLOCK_KEYS;
-    const work_task *const owner = behind < high ? task : task->next;
+    const int last = at->row_block + 1 == at->row_blocks;
+    const int64_t from = last ? 0 : at->next, key = at->first_key + (at->block + last) * BLOCK_KEYS;
+    const int64_t left = task->sequence.keys - key, keys = left < BLOCK_KEYS ? left : BLOCK_KEYS;
+    const int64_t rows = task->count - from < FORWARD_ROWS ? task->count - from : FORWARD_ROWS;
+    const int64_t i = (task->first + from) / plan->group, b = task->sequence.index;
+    const int64_t head = task->kv_head * plan->group + (task->first + from) % plan->group;
+    if (plan->group > 1 || keys <= 0 || (last && at->block + 1 == at->blocks)) {
+        return;
+    }
+    if (p->bias && p->bias_strides.key == 1 && p->bias_strides.query != 0) {
+        ahead_add(ahead, (const char *)bias_at(p, b, head, i, key),
+                  p->bias_strides.query * (int64_t)sizeof(float), keys * (int64_t)sizeof(float), rows);
+    }
+    if (p->mask && p->mask_strides.key == 1 && p->mask_strides.query != 0) {
+        ahead_add(ahead, (const char *)mask_at(p, b, head, i, key), p->mask_strides.query, keys, rows);
+    }
+}
+
+/* Beside a step's products its part is asked for of the next block of keys, or at the end of those that
+ * the next task begins with, of the rows of output and of the next task's queries. */
+static void look_ahead(const work_plan *plan, const work_task *task, const attention_arrays *a,
+                       const block_step *at, int rows, rows_ahead *ahead) {
+    const problem_t *p = plan->problem;
+    const int64_t size = dtype_size(p->dtype), behind = at->first_key + (at->block + 1) * BLOCK_KEYS;
+    const work_task *const next = task->next, *const owner = behind < at->end_key ? task : next;
+    const int64_t step = at->block * at->row_blocks + at->row_block, steps = at->blocks * at->row_blocks;
     *ahead = (rows_ahead){0};
     if (owner && owner->sequence.length > 0) {
-        const int64_t from = behind < high ? behind : 0, left = owner->sequence.length - from;
+        const int64_t from = behind < at->end_key ? behind : 0, left = owner->sequence.length - from;
         const int64_t keys = left < BLOCK_KEYS ? left : BLOCK_KEYS;
-        ahead_add(ahead, key_row(p, &owner->sequence, a->k, p->k, from, owner->kv_head), p->k.token * size,
-                  p->d * size, keys);
-        ahead_add(ahead, key_row(p, &owner->sequence, a->v, p->v, from, owner->kv_head), p->v.token * size,
-                  p->d_v * size, keys);
+        add_part(ahead, key_row(p, &owner->sequence, a->k, p->k, from, owner->kv_head), p->k.token * size,
+                 p->d * size, keys, at->row_block, at->row_blocks);
+        add_part(ahead, key_row(p, &owner->sequence, a->v, p->v, from, owner->kv_head), p->v.token * size,
+                 p->d_v * size, keys, at->row_block, at->row_blocks);
     }
     if (plan->group == 1) {
-        const int64_t from = task->count * block / blocks, to = task->count * (block + 1) / blocks;
-        ahead_add(ahead, query_row(p, &task->sequence, a->out, p->o, task->first + from, task->kv_head),
-                  p->o.token * size, p->d_v * size, to - from);
+        add_part(ahead, query_row(p, &task->sequence, a->out, p->o, task->first, task->kv_head),
+                 p->o.token * size, p->d_v * size, task->count, step, steps);
     }
-    if (plan->group == 1 && task->next) {
-        const work_task *const next = task->next;
-        const int64_t from = next->count * block / blocks, to = next->count * (block + 1) / blocks;
-        ahead_add(ahead, query_row(p, &next->sequence, a->q, p->q, next->first + from, next->kv_head),
-                  p->q.token * size, p->d * size, to - from);
+    if (plan->group == 1 && next) {
+        add_part(ahead, query_row(p, &next->sequence, a->q, p->q, next->first, next->kv_head),
+                 p->q.token * size, p->d * size, next->count, step, steps);
     }
-    const int64_t tiles = (task->count + TILE_ROWS - 1) / TILE_ROWS;
-    const int64_t calls =
-        tiles * (BLOCK_KEYS / plan->tile->panel + (plan->ldv + plan->tile->panel - 1) / plan->tile->panel);
+    add_pairs(plan, task, at, ahead);
+    const int panel = plan->tile->panel;
+    const int64_t calls = (rows + TILE_ROWS - 1) / TILE_ROWS * (BLOCK_KEYS / panel + (plan->ldv + panel - 1) / panel);
     ahead->piece = (ahead->lines + calls - 1) / calls * 64;
     if (ahead->lines > 0) {
         ahead_row(ahead);
@@ -162,44 +195,53 @@ static int load_keys(const work_plan *plan, const work_task *task, const attenti
            !plan->hides;
 }
 
-/* Scores and weights of rows `from` on: tile by tile where something else is to come from memory
- * meanwhile, which is at hand then. */
+/* Scores of rows `from` on, and weights of them. */
 static void make_weights(const work_plan *plan, const row_tile *tiles, int count, int64_t from,
                          int64_t first_key, int keys, forward_scratch *s) {
     const problem_t *p = plan->problem;
     const tile_kernels *tile = plan->tile;
     const int64_t ld = BLOCK_KEYS + 16;
-    const int columns = plan_columns(plan, p->d_v);
-    const int step = p->bias || p->mask ? 1 : count;
-    for (int t = 0; t < count; t += step) {
-        if (p->bias || p->mask) {
-            ask_for_pairs(plan, tiles + t, s->rows + from, NULL);
-        }
-        if (plan->pairs) {
-            tile->product_columns_bf16(tiles + t, step, s->q + from * plan->ldq / 2, plan->ldq / 2,
-                                       (int)(p->d + 1) / 2, s->k_panels, keys, s->scores, ld, s->ahead);
-        } else {
-            tile->product_columns(tiles + t, step, s->q + from * plan->ldq, plan->ldq, (int)p->d,
-                                  s->k_panels, keys, s->scores, ld, s->ahead);
-        }
-        tile->softmax(tiles + t, step, s->rows + from, &plan->rule, first_key, s->scores, ld,
-                      plan->pairs ? s->rounded : NULL, s->maximum + from, s->sum + from,
-                      s->o + from * plan->ldv, plan->ldv, columns);
+    if (plan->pairs) {
+        tile->product_columns_bf16(tiles, count, s->q + from * plan->ldq / 2, plan->ldq / 2,
+                                   (int)(p->d + 1) / 2, s->k_panels, keys, s->scores, ld, s->ahead);
+    } else {
+        tile->product_columns(tiles, count, s->q + from * plan->ldq, plan->ldq, (int)p->d, s->k_panels, keys,
+                              s->scores, ld, s->ahead);
     }
+    tile->softmax(tiles, count, s->rows + from, &plan->rule, first_key, s->scores, ld,
+                  plan->pairs ? s->rounded : NULL, s->maximum + from, s->sum + from,
+                  s->o + from * plan->ldv, plan->ldv, plan_columns(plan, p->d_v));
 }
 
-static void attend_block(const work_plan *plan, const work_task *task, int64_t first_key, int keys,
-                         forward_scratch *s) {
+/* The first rows from `from` on that see some of the keys, task->count: none; what rows see begins and
+ * ends no earlier than for the rows before. */
+static int64_t next_rows(const work_task *task, const forward_scratch *s, int64_t from, int64_t first_key,
+                         int keys) {
+    for (; from < task->count; from += FORWARD_ROWS) {
+        const int64_t last = (from + FORWARD_ROWS < task->count ? from + FORWARD_ROWS : task->count) - 1;
+        if (s->high[last] > first_key && s->low[from] < first_key + keys) {
+            return from;
+        }
+    }
+    return task->count;
+}
+
+/* at: the block of keys. */
+static void attend_block(const work_plan *plan, const work_task *task, const attention_arrays *a,
+                         block_step at, int keys, forward_scratch *s) {
     const problem_t *p = plan->problem;
     const tile_kernels *tile = plan->tile;
-    const int64_t ld = BLOCK_KEYS + 16;
+    const int64_t ld = BLOCK_KEYS + 16, first_key = at.first_key + at.block * BLOCK_KEYS;
     const int columns = plan_columns(plan, p->d_v);
     row_tile tiles[FORWARD_ROWS / TILE_ROWS];
-    for (int64_t from = 0; from < task->count; from += FORWARD_ROWS) {
+    at.from = next_rows(task, s, 0, first_key, keys);
+    for (int64_t from = at.from; s->ahead && from < task->count; at.row_blocks++) {
+        from = next_rows(task, s, from + FORWARD_ROWS, first_key, keys);
+    }
+    for (; at.from < task->count; at.from = at.next, at.row_block++) {
+        const int64_t from = at.from;
         const int rows = (int)(task->count - from < FORWARD_ROWS ? task->count - from : FORWARD_ROWS);
-        if (s->high[from + rows - 1] <= first_key || s->low[from] >= first_key + keys) {
-            continue; /* what rows see begins and ends no earlier than for the rows before */
-        }
+        at.next = next_rows(task, s, from + FORWARD_ROWS, first_key, keys);
         for (int64_t n = from; n < from + rows; n++) {
             fill_score_row(plan, task, task->first + n, s->low[n], s->high[n], first_key, keys,
                            s->rows + n);
@@ -207,6 +249,9 @@ static void attend_block(const work_plan *plan, const work_task *task, int64_t f
         const int count = cut_tiles(s->rows + from, rows, tiles);
         if (count == 0) {
             continue;
+        }
+        if (s->ahead) {
+            look_ahead(plan, task, a, &at, rows, s->ahead);
         }
         float *o = s->o + from * plan->ldv;
         make_weights(plan, tiles, count, from, first_key, keys, s);
@@ -259,16 +304,15 @@ static int forward_rows(const work_plan *plan, const work_task *task, const atte
             high = s->high[n] > high ? s->high[n] : high;
         }
     }
-    for (int64_t first = low / BLOCK_KEYS * BLOCK_KEYS; first < high; first += BLOCK_KEYS) {
-        const int64_t left = task->sequence.length - first;
+    block_step at = {.first_key = low / BLOCK_KEYS * BLOCK_KEYS, .end_key = high};
+    at.blocks = high > low ? (high - at.first_key + BLOCK_KEYS - 1) / BLOCK_KEYS : 0;
+    for (; at.block < at.blocks; at.block++) {
+        const int64_t first = at.first_key + at.block * BLOCK_KEYS, left = task->sequence.length - first;
         const int keys = (int)(left < BLOCK_KEYS ? left : BLOCK_KEYS);
         if (!load_keys(plan, task, a, first, keys, s)) {
             return 0;
         }
-        if (s->ahead) {
-            look_ahead(plan, task, a, low / BLOCK_KEYS * BLOCK_KEYS, first, high, s->ahead);
-        }
-        attend_block(plan, task, first, keys, s);
+        attend_block(plan, task, a, at, keys, s);
     }
     finish(plan, task, a, s);
     return 1;
@@ -282,7 +326,7 @@ static void forward_task(const work_plan *plan, const work_task *task, void *con
         return;
     }
     lay_out(plan, scratch, &s);
-    s.ahead = plan_is_large(plan, 0) ? &ahead : NULL;
+    s.ahead = plan_is_large(plan, 0) || plan->problem->bias || plan->problem->mask ? &ahead : NULL;
     if (task_is_short(task) && task->kv_head == 0) {
         touch_queries(plan, task, a->q, plan->problem->q, plan->problem->d, 0);
         touch_keys(plan, task, a->k, plan->problem->k, plan->problem->d, 0);
