@@ -16,7 +16,7 @@ typedef struct case_result {
 typedef struct comparison {
     const char *what;
     const void *got, *want;
-    const float *plain; /* f32 whatever the dtype */
+    const float *plain[PLAIN_ORDERS]; /* f32 whatever the dtype */
     size_t count;
     attn_dtype dtype;
     double factor;
@@ -46,9 +46,10 @@ static int is_worse(const comparison *c, const char *name, FILE *out) {
     for (size_t i = 0; i < c->count; i++) {
         const double want = (double)case_get(c->want, c->dtype, i);
         if (isfinite(want)) {
-            const double error = fabs(want - (double)c->plain[i]);
             size = fabs(want) > size ? fabs(want) : size;
-            plain_error = error > plain_error ? error : plain_error;
+            for (int order = 0; order < PLAIN_ORDERS; order++) {
+                plain_error = fmax(plain_error, fabs(want - (double)c->plain[order][i]));
+            }
         }
     }
     const double error = largest_difference(c);
@@ -93,17 +94,19 @@ static int compare(const case_result *got, const case_result *want, const plain_
     const case_arrays *g = &got->arrays, *w = &want->arrays;
     const attn_dtype t = w->problem.dtype;
     const size_t heads = (size_t)w->problem.heads;
+#define PLAIN(array) {plain[0].array, plain[1].array, plain[2].array}
     const comparison all[] = {
-        {"o", g->o, w->o, plain->o, w->o_count, t, 2, t, 0},
-        {"log_sum_exp", g->log_sum_exp, w->log_sum_exp, plain->log_sum_exp, w->rows, ATTN_F32, 2, ATTN_F32, 0},
-        {"weights", got->weights, want->weights, plain->weights, plain->weights_count, ATTN_F32, 2, ATTN_F32, plain->weight_term},
-        {"column sums", got->sums, want->sums, plain->sums, heads * (size_t)w->k_tokens, ATTN_F32, 2, ATTN_F32, plain->weight_term},
-        {"d_q", g->d_q, w->d_q, plain->d_q, w->d_q_count, t, 3, t, plain->gradient_term},
-        {"d_k", g->d_k, w->d_k, plain->d_k, w->d_k_count, t, 3, t, plain->gradient_term},
-        {"d_v", g->d_v, w->d_v, plain->d_v, w->d_v_count, t, 3, t, 0},
-        {"d_bias", g->d_bias, w->d_bias, plain->d_bias, w->bias_count, ATTN_F32, 3, t, plain->bias_term},
-        {"d_sinks", g->d_sinks, w->d_sinks, plain->d_sinks, w->d_sinks ? heads : 0, ATTN_F32, 3, t, plain->sink_term},
+        {"o", g->o, w->o, PLAIN(o), w->o_count, t, 2, t, 0},
+        {"log_sum_exp", g->log_sum_exp, w->log_sum_exp, PLAIN(log_sum_exp), w->rows, ATTN_F32, 2, ATTN_F32, 0},
+        {"weights", got->weights, want->weights, PLAIN(weights), plain->weights_count, ATTN_F32, 2, ATTN_F32, plain->weight_term},
+        {"column sums", got->sums, want->sums, PLAIN(sums), heads * (size_t)w->k_tokens, ATTN_F32, 2, ATTN_F32, plain->weight_term},
+        {"d_q", g->d_q, w->d_q, PLAIN(d_q), w->d_q_count, t, 3, t, plain->gradient_term},
+        {"d_k", g->d_k, w->d_k, PLAIN(d_k), w->d_k_count, t, 3, t, plain->gradient_term},
+        {"d_v", g->d_v, w->d_v, PLAIN(d_v), w->d_v_count, t, 3, t, 0},
+        {"d_bias", g->d_bias, w->d_bias, PLAIN(d_bias), w->bias_count, ATTN_F32, 3, t, plain->bias_term},
+        {"d_sinks", g->d_sinks, w->d_sinks, PLAIN(d_sinks), w->d_sinks ? heads : 0, ATTN_F32, 3, t, plain->sink_term},
     };
+#undef PLAIN
     int bad = 0;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         bad += is_worse(&all[i], name, out);
@@ -113,25 +116,27 @@ static int compare(const case_result *got, const case_result *want, const plain_
 
 attn_status attention_check_case(const attention_case *c, uint64_t seed, FILE *out, int *bad) {
     case_result want = {0}, got = {0};
-    plain_result plain = {0};
+    plain_result plain[PLAIN_ORDERS] = {{0}};
     *bad = 0;
     attn_status status = case_fill(c, seed, &want.arrays);
-    if (!status) {
-        status = plain_run(&want.arrays, &plain);
+    for (int order = 0; order < PLAIN_ORDERS && !status; order++) {
+        status = plain_run(&want.arrays, order, &plain[order]);
     }
     case_free(&want.arrays);
     if (!status) {
-        status = run(c, seed, ATTN_KERNEL_REFERENCE, plain.weights_count, &want);
+        status = run(c, seed, ATTN_KERNEL_REFERENCE, plain[0].weights_count, &want);
     }
     for (int level = 0; level <= (int)cpu_detected() && !status; level++) {
         char name[200];
         (void)snprintf(name, sizeof name, "%s %s (seed %llu), %s", c->name, c->dtype ? "bf16" : "f32",
                        (unsigned long long)seed, cpu_level_name((cpu_level)level));
-        status = run(c, seed, (attn_kernel)(ATTN_KERNEL_PORTABLE + level), plain.weights_count, &got);
-        *bad += status ? 0 : compare(&got, &want, &plain, name, out);
+        status = run(c, seed, (attn_kernel)(ATTN_KERNEL_PORTABLE + level), plain[0].weights_count, &got);
+        *bad += status ? 0 : compare(&got, &want, plain, name, out);
         release(&got);
     }
-    plain_free(&plain);
+    for (int order = 0; order < PLAIN_ORDERS; order++) {
+        plain_free(&plain[order]);
+    }
     release(&want);
     return status;
 }

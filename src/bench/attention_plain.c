@@ -62,9 +62,18 @@ static void plain_unload(const problem_t *p, const void *base, size_t first,
     }
 }
 
+static float plain_product(const float *a, const float *b, int64_t count, int order) {
+    float sum = 0;
+    for (int64_t c = 0; c < count; c++) {
+        const int64_t at = order == 1 ? count - 1 - c : c;
+        sum = order == 2 ? fmaf(a[at], b[at], sum) : sum + a[at] * b[at];
+    }
+    return sum;
+}
+
 /* One query head of one sequence; d_k, d_v and sums are added to. weights: [Nq][Nk] or NULL. */
-static void plain_head(const case_arrays *a, const sequence_view *s, int64_t head, plain_result *r, float *scratch,
-                       float *weights) {
+static void plain_head(const case_arrays *a, const sequence_view *s, int64_t head, int order, plain_result *r,
+                       float *scratch, float *weights) {
     const problem_t *p = &a->problem;
     const attn_dtype t = p->dtype;
     const int64_t kv = head / (p->heads / p->kv_heads);
@@ -88,11 +97,7 @@ static void plain_head(const case_arrays *a, const sequence_view *s, int64_t hea
         plain_load(p, a->q, qi, i + s->shift, q, &q_norm);
         problem_visible(p, s, i, &low, &high);
         for (int64_t j = 0; j < s->keys; j++) {
-            float x = 0;
-            for (int64_t c = 0; c < p->d; c++) {
-                x += q[c] * keys[j * p->d + c];
-            }
-            x *= problem_scale(p);
+            float x = plain_product(q, keys + j * p->d, p->d, order) * problem_scale(p);
             slope[j] = 1;
             if (p->score == ATTN_SCORE_LINEAR) {
                 slope[j] = 1 / x;
@@ -222,7 +227,7 @@ static void round_all(attn_dtype dtype, float *values, size_t count) {
     }
 }
 
-attn_status plain_run(const case_arrays *a, plain_result *r) {
+attn_status plain_run(const case_arrays *a, int order, plain_result *r) {
     const problem_t *p = &a->problem;
     int64_t most = 1;
     memset(r, 0, sizeof *r);
@@ -236,7 +241,7 @@ attn_status plain_run(const case_arrays *a, plain_result *r) {
     for (int64_t b = 0; b < p->sequences && !status; b++) {
         const sequence_view s = problem_sequence(p, b);
         for (int64_t head = 0; head < p->heads; head++) {
-            plain_head(a, &s, head, r, scratch, weights);
+            plain_head(a, &s, head, order, r, scratch, weights);
             weights = weights ? weights + s.queries * s.keys : NULL;
         }
     }
