@@ -169,11 +169,14 @@ INLINE void short_weights(const short_head *h, int column, int64_t ld, float *fa
 static int short_forward_plain(const short_head *h) {
     const int64_t ld = round_up(h->queries);
     const int whole = short_whole(h->queries);
+    const int in_place = !h->hides && h->dtype == ATTN_F32 && h->d_v % VECTOR == 0;
     float factors[SHORT_QUERIES];
-    ask_begin(h->ahead, h->keys + transpose_steps(whole, h->d), forward_steps(h, round_up(whole), h->d, h->keys));
-    if (!short_load(h, h->v, h->keys, h->d_v, h->v_rows, h->ldv) && h->hides) {
+    ask_begin(h->ahead, (in_place ? 0 : h->keys) + transpose_steps(whole, h->d),
+              forward_steps(h, round_up(whole), h->d, h->keys));
+    if (!in_place && !short_load(h, h->v, h->keys, h->d_v, h->v_rows, h->ldv) && h->hides) {
         return 0;
     }
+    const short_rows v = in_place ? h->v : scratch_rows(h->v_rows, h->ldv);
     const short_rows q = short_find(h, h->q, h->queries, h->d, h->q_rows, h->ldq);
     const short_rows k = short_find(h, h->k, h->keys, h->d, h->k_rows, h->ldq);
     short_transpose(q, whole, h->d, h->q_columns, ld, h->ahead);
@@ -186,8 +189,8 @@ static int short_forward_plain(const short_head *h) {
             short_weights(h, column, ld, factors, 0, 0);
         }
     }
-    short_output(h, h->queries, h->d_v, h->keys, operand_columns(h->scores, ld), h->v_rows, h->ldv, factors,
-                 1.0f, h->o, 0);
+    short_output(h, h->queries, h->d_v, h->keys, operand_columns(h->scores, ld), (const float *)(const void *)v.first,
+                 v.stride / (int64_t)sizeof(float), factors, 1.0f, h->o, 0);
     return 1;
 }
 
