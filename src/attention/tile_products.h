@@ -57,7 +57,7 @@ INLINE void multiply_sums(const int rows, const int vectors, int depth, const fl
     }
 }
 
-/* c (+)= a b for a tile. */
+/* c (+)= a b for a tile. What is there is added last: sums of many blocks err less than one long sum. */
 INLINE void multiply_tile(const int rows, const int vectors, int depth, const float *a,
                           int64_t row_stride, int64_t k_stride, const float *b, int64_t ldb,
                           float *c, int64_t ldc, const int add, const int pairs) {
@@ -66,7 +66,7 @@ INLINE void multiply_tile(const int rows, const int vectors, int depth, const fl
     for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++) {
-            sum[r][v] = add ? vec_load(c + r * ldc + v * VECTOR) : (vec){0};
+            sum[r][v] = (vec){0};
         }
     }
     multiply_sums(rows, vectors, depth, a, row_stride, k_stride, b, ldb, sum, NULL, pairs);
@@ -74,7 +74,8 @@ INLINE void multiply_tile(const int rows, const int vectors, int depth, const fl
     for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++) {
-            vec_store(c + r * ldc + v * VECTOR, sum[r][v]);
+            float *to = c + r * ldc + v * VECTOR;
+            vec_store(to, add ? vec_load(to) + sum[r][v] : sum[r][v]);
         }
     }
 }
