@@ -487,6 +487,7 @@ void fill_score_row(const work_plan *plan, const work_task *task, int64_t r, int
     const int64_t from = low - first_key, to = high - first_key;
     row->low = (int32_t)(from < 0 ? 0 : from > keys ? keys : from);
     row->high = (int32_t)(to < row->low ? row->low : to > keys ? keys : to);
+    row->alone = high - low == 1 && !p->sinks;
     if (!plan->rule.modified) {
         return;
     }

@@ -38,6 +38,7 @@ typedef struct score_row {
     float slope;    /* ALiBi */
     float distance; /* i + shift - the block's first key */
     dropout_row keys;
+    int alone;      /* the row sees a single key: its weight is 1 whatever the score, whose gradient is 0 */
 } score_row;
 
 /* A run of a cache's tokens, keys or values, as they lie there. */

@@ -508,10 +508,13 @@ static void gradient(const row_tile *tiles, int tiles_count, const score_row *ro
             float *s = scores + r * ld, *g = products + r * ld;
             if (own_rule.modified) {
                 gradient_modified(low, high, rows + r, rule, first_key, s, g, log_sum_exp[r], factor[r],
-                                  delta[r], d_bias ? d_bias[r] : NULL, d_bias_stride);
+                                  delta[r], d_bias && !rows[r].alone ? d_bias[r] : NULL, d_bias_stride);
             } else {
                 gradient_row(low, high, rows + r, &own_rule, NOT_MODIFIED, first_key, s, g, log_sum_exp[r],
                              factor[r], delta[r], NULL, 0);
+            }
+            for (int c = low; rows[r].alone && c < high; c += VECTOR) { /* not a number stays one */
+                vec_store(g + c, vec_load(g + c) * 0.0f);
             }
         }
     }

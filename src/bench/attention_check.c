@@ -96,7 +96,7 @@ static int compare(const case_result *got, const case_result *want, const plain_
     const size_t heads = (size_t)w->problem.heads;
 #define PLAIN(array) {plain[0].array, plain[1].array, plain[2].array}
     const comparison all[] = {
-        {"o", g->o, w->o, PLAIN(o), w->o_count, t, 2, t, 0},
+        {"o", g->o, w->o, PLAIN(o), w->o_count, t, 2, t, plain->linear_term},
         {"log_sum_exp", g->log_sum_exp, w->log_sum_exp, PLAIN(log_sum_exp), w->rows, ATTN_F32, 2, ATTN_F32, 0},
         {"weights", got->weights, want->weights, PLAIN(weights), plain->weights_count, ATTN_F32, 2, ATTN_F32, plain->weight_term},
         {"column sums", got->sums, want->sums, PLAIN(sums), heads * (size_t)w->k_tokens, ATTN_F32, 2, ATTN_F32, plain->weight_term},

@@ -79,6 +79,7 @@ static void plain_head(const case_arrays *a, const sequence_view *s, int64_t hea
     const int64_t kv = head / (p->heads / p->kv_heads);
     float *w = scratch, *slope = w + s->keys, *keep = slope + s->keys, *d_k = keep + s->keys;
     float *k_norms = d_k + s->keys * p->d, *keys = k_norms + s->keys, *parts = keys + s->keys * p->d;
+    float *scores = parts + s->keys;
     const uint32_t threshold = dropout_threshold(p->dropout);
     const uint64_t head_key = dropout_head_key(p->dropout_seed, s->index, head);
     memset(d_k, 0, (size_t)(s->keys * p->d) * sizeof(float));
@@ -121,12 +122,13 @@ static void plain_head(const case_arrays *a, const sequence_view *s, int64_t hea
         float sum = p->sinks ? expf(p->sinks[head] - most) : 0;
         for (int64_t j = 0; j < s->keys; j++) {
             const float x = w[j] == -INFINITY ? 0 : w[j];
+            scores[j] = w[j];
             w[j] = w[j] == -INFINITY ? 0 : expf(w[j] - most);
             r->weight_term = fmaxf(r->weight_term, w[j] * fabsf(x));
             sum += w[j];
         }
-        r->log_sum_exp[head * (int64_t)(a->rows / (size_t)p->heads) + s->q_first + i] =
-            sum == 0 ? -INFINITY : most + logf(sum);
+        const float log_sum_exp = sum == 0 ? -INFINITY : most + logf(sum);
+        r->log_sum_exp[head * (int64_t)(a->rows / (size_t)p->heads) + s->q_first + i] = log_sum_exp;
         float delta = 0, o[256] = {0}, d_q[256] = {0};
         for (int64_t j = 0; j < s->keys; j++) {
             const size_t vj = case_at(key_row(p, s, a->v, p->v, j, kv), a->v, t);
@@ -148,6 +150,7 @@ static void plain_head(const case_arrays *a, const sequence_view *s, int64_t hea
             const size_t vj = case_at(key_row(p, s, a->v, p->v, j, kv), a->v, t);
             const size_t dvj = case_at(key_row(p, s, a->d_v, p->d_v_, j, kv), a->d_v, t);
             float product = 0;
+            w[j] = w[j] == 0 ? 0 : expf(scores[j] - log_sum_exp); /* all that a backward pass is given */
             for (int64_t c = 0; c < p->d_v; c++) {
                 const float d_o = case_get(a->d_o, t, di + (size_t)c);
                 product += d_o * case_get(a->v, t, vj + (size_t)c);
@@ -168,8 +171,8 @@ static void plain_head(const case_arrays *a, const sequence_view *s, int64_t hea
                 d_q[c] += d_s * problem_scale(p) * keys[j * p->d + c];
                 d_k[j * p->d + c] += d_s * problem_scale(p) * q[c];
             }
-            if (p->score == ATTN_SCORE_LINEAR) { /* its state sums over all queries before anything cancels */
-                parts[j] += part * largest;
+            if (p->score == ATTN_SCORE_LINEAR) { /* two sums again, and its state sums over all queries before anything cancels */
+                parts[j] += 2 * part * largest;
                 r->gradient_term = fmaxf(r->gradient_term, parts[j]);
             }
         }
@@ -182,6 +185,9 @@ static void plain_head(const case_arrays *a, const sequence_view *s, int64_t hea
                 const float product = o[c] * case_get(a->d_o, t, di + (size_t)c);
                 r->sink_term = fmaxf(r->sink_term, weight * fabsf(product));
             }
+        }
+        for (int64_t c = 0; p->score == ATTN_SCORE_LINEAR && c < p->d_v; c++) {
+            r->linear_term = fmaxf(r->linear_term, 2 * fabsf(o[c]));
         }
         plain_unload(p, a->q, qi, i + s->shift, q_norm, d_q);
         for (int64_t c = 0; c < p->d; c++) {
@@ -235,7 +241,7 @@ attn_status plain_run(const case_arrays *a, int order, plain_result *r) {
         const int64_t keys = problem_sequence(p, b).keys;
         most = keys > most ? keys : most;
     }
-    float *scratch = memory_allocate((size_t)(most * (5 + 2 * p->d)), sizeof(float));
+    float *scratch = memory_allocate((size_t)(most * (6 + 2 * p->d)), sizeof(float));
     attn_status status = scratch ? allocate(a, r) : ATTN_ERROR_MEMORY;
     float *weights = r->weights_count ? r->weights : NULL;
     for (int64_t b = 0; b < p->sequences && !status; b++) {

@@ -19,8 +19,9 @@ typedef struct plain_result {
     size_t weights_count;
     /* The largest terms of the sums that may cancel: a score's part of a weight, what goes to a bias,
      * what goes to an element of d_q or d_k, and an output's and the log-sum-exp's part of what goes
-     * to a sink. Their last bits are errors of any way of computing. */
-    float weight_term, bias_term, gradient_term, sink_term;
+     * to a sink, and the linear score's output, a quotient of two sums over the width, twice. Their last
+     * bits are errors of any way of computing. */
+    float weight_term, bias_term, gradient_term, sink_term, linear_term;
 } plain_result;
 
 /* order: 0 .. PLAIN_ORDERS - 1. ATTN_ERROR_MEMORY. Release with plain_free() in either case. */

@@ -93,6 +93,27 @@ static void a_row_that_sees_nothing_is_zero_however_it_is_hidden(void **state) {
     }
 }
 
+/* Its weight is 1 whatever the score. */
+static void a_row_that_sees_one_key_gives_its_score_no_gradient(void **state) {
+    (void)state;
+    for (int how = 0; how < 8; how++) {
+        for (int kernel = ATTN_KERNEL_PORTABLE; kernel <= last_kernel(); kernel++) {
+            const attention_case c = {SHAPE(1, 150, 150, 2, 2, 64, 48), .causal = ATTN_CAUSAL_TOP_LEFT,
+                                      .bias = how & 1, .dtype = how & 2 ? ATTN_BF16 : ATTN_F32,
+                                      .dropout = how & 4 ? 0.3f : 0.0f};
+            case_arrays a = case_make(&c, 7);
+            a.problem.kernel = (attn_kernel)kernel;
+            run(&a);
+            for (size_t e = 0; e < (size_t)2 * 64; e++) {
+                assert_true(case_get(a.d_q, c.dtype, e) == 0.0f);
+                assert_true(case_get(a.d_q, c.dtype, 2 * 64 + e) != 0.0f);
+            }
+            assert_true(!c.bias || (a.d_bias[0] == 0.0f && a.d_bias[151] != 0.0f));
+            case_free(&a);
+        }
+    }
+}
+
 static void least_finite_bias_is_a_plain_number(void **state) {
     (void)state;
     for (int kernel = first_kernel(); kernel <= last_kernel(); kernel++) {
@@ -532,6 +553,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(masked_row_gives_zero_output_and_gradients),
         cmocka_unit_test(a_row_that_sees_nothing_is_zero_however_it_is_hidden),
+        cmocka_unit_test(a_row_that_sees_one_key_gives_its_score_no_gradient),
         cmocka_unit_test(least_finite_bias_is_a_plain_number),
         cmocka_unit_test(hidden_poison_never_leaks),
         cmocka_unit_test(hidden_poison_never_leaks_into_weights),
