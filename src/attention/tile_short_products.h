@@ -27,9 +27,9 @@ INLINE int product_steps(int m, int vectors, int depth) {
 }
 
 /* Leaves a line to each of the `products` steps of products, where asking is for nothing, and spreads the
- * rest over `calls` of ask_ahead(). */
+ * rest over `calls` of ask_ahead(), if there are any. */
 INLINE void ask_begin(rows_ahead *a, int calls, int products) {
-    a->piece = a->lines > products ? ((a->lines - products) / calls + 1) * 64 : 0;
+    a->piece = a->lines > products && calls > 0 ? ((a->lines - products) / calls + 1) * 64 : 0;
 }
 
 /* Up to `count` lines of the present row, for a product; where none are left, any line. */

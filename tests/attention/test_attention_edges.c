@@ -471,6 +471,30 @@ static void a_sequence_alone_gives_the_bits_of_the_batch(void **state) {
     }
 }
 
+/* Too many to stay in the caches, so that the next one's rows are asked for meanwhile: of one query there
+ * is nothing to transpose beside which to ask. */
+static void many_short_sequences_of_few_queries(void **state) {
+    (void)state;
+    for (int how = 0; how < 4; how++) {
+        const attention_case c = {SHAPE(200, how & 1 ? 1 : 17, 20, 4, 4, 64, 64),
+                                  .dtype = how & 2 ? ATTN_BF16 : ATTN_F32};
+        case_arrays want = case_make(&c, 9);
+        want.problem.kernel = ATTN_KERNEL_REFERENCE;
+        run(&want);
+        for (int kernel = ATTN_KERNEL_PORTABLE; kernel <= last_kernel(); kernel++) {
+            const float bound = c.dtype == ATTN_F32 ? 2e-5f : 0.06f;
+            case_arrays got = case_make(&c, 9);
+            got.problem.kernel = (attn_kernel)kernel;
+            run(&got);
+            assert_near(got.o, want.o, c.dtype, want.o_count, bound);
+            assert_near(got.d_q, want.d_q, c.dtype, want.d_q_count, bound);
+            assert_near(got.d_k, want.d_k, c.dtype, want.d_k_count, bound);
+            case_free(&got);
+        }
+        case_free(&want);
+    }
+}
+
 static void weights_times_values_is_the_output(void **state) {
     (void)state;
     for (int kernel = first_kernel(); kernel <= last_kernel(); kernel++) {
@@ -562,6 +586,7 @@ int main(void) {
         cmocka_unit_test(empty_shapes_are_fine),
         cmocka_unit_test(threads_and_runs_give_the_same_bits),
         cmocka_unit_test(a_sequence_alone_gives_the_bits_of_the_batch),
+        cmocka_unit_test(many_short_sequences_of_few_queries),
         cmocka_unit_test(weights_times_values_is_the_output),
         cmocka_unit_test(dropout_drops_its_share_independently),
     };
