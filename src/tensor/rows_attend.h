@@ -60,7 +60,7 @@ static inline float exponential_scores(float *scores, int64_t count, float scale
 
 /* Keys and values lie anywhere: so many values are asked for ahead of their use, and of the next
  * row's first keys so many columns. */
-enum { AHEAD = 6, NEXT_KEYS = 16, NEXT_COLUMNS = 256 };
+enum { AHEAD = 6, NEXT_KEYS = 16, NEXT_COLUMNS = 512 };
 
 /* Asks for n floats' lines. */
 static inline void prefetch(const float *p, int64_t n) {
