@@ -27,17 +27,17 @@ typedef struct backward_call {
  * `s` is the first scratch and has the rows' statistics and dQ. 0 where the reference has to do it. */
 static int run_groups(const work_plan *plan, const work_task *task, const backward_call *call, int64_t first,
                       int count, char *scratch, backward_scratch *s) {
-    int fine = 1;
-#pragma omp parallel for schedule(static, 1) reduction(& : fine) num_threads(count) if (count > 1)
+    int refused = 0;
+#pragma omp parallel for schedule(static, 1) reduction(+ : refused) num_threads(count) if (count > 1)
     for (int t = 0; t < count; t++) {
         backward_scratch own;
         backward_lay_out(plan, scratch + (size_t)t * call->scratch_size, &own);
         own.log_sum_exp = s->log_sum_exp;
         own.factor = s->factor;
         own.delta = s->delta;
-        fine &= backward_group(plan, task, &call->arrays, first + t, first + t ? own.d_q_group : s->d_q, &own);
+        refused += !backward_group(plan, task, &call->arrays, first + t, first + t ? own.d_q_group : s->d_q, &own);
     }
-    for (int t = first ? 0 : 1; t < count && fine; t++) {
+    for (int t = first ? 0 : 1; t < count && !refused; t++) {
         backward_scratch own;
         int64_t from, to;
         backward_lay_out(plan, scratch + (size_t)t * call->scratch_size, &own);
@@ -46,7 +46,7 @@ static int run_groups(const work_plan *plan, const work_task *task, const backwa
             s->d_q[e] += own.d_q_group[e];
         }
     }
-    return fine;
+    return !refused;
 }
 
 /* 0 where the reference has to do it. */

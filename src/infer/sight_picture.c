@@ -77,7 +77,7 @@ attn_status sight_draw_map(const attn_sight *s, const float *map, int64_t column
             }
             for (int i = 0; i < 3; i++) {
                 const unsigned char *own = base.pixels + pixel * (size_t)base.channels + (base.channels == 3 ? i : 0);
-                out[i] = map ? (unsigned char)((2 * grey + 3 * colour[i]) / 5) : *own;
+                out[i] = (unsigned char)(map ? (2 * grey + 3 * colour[i]) / 5 : *own);
             }
         }
     }

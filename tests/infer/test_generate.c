@@ -31,7 +31,7 @@ static int take(void *context, int32_t id, double log_probability) {
 }
 
 static generator *open_family(int family, network *n) {
-    generator *g;
+    generator *g = NULL;
     if (network_load(FOLDERS[family], (network_purpose){0, ELEMENT_F32}, n) || generator_new(n->model, &g)) {
         fail_msg("%s", attn_last_error());
     }
