@@ -18,6 +18,12 @@ typedef struct rows_ahead {
     int64_t at_token, piece, lines; /* lines: of all */
 } rows_ahead;
 
+/* The present row's bounds. */
+static inline void ahead_row(rows_ahead *a) {
+    a->at = a->array[a->at_array].first + a->at_token * a->array[a->at_array].stride;
+    a->end = a->at + a->array[a->at_array].bytes;
+}
+
 /* Another array to walk through, after those that are there. */
 static inline void ahead_add(rows_ahead *a, const char *first, int64_t stride, int64_t bytes, int64_t tokens) {
     if (tokens > 0 && bytes > 0) {
@@ -27,13 +33,10 @@ static inline void ahead_add(rows_ahead *a, const char *first, int64_t stride, i
         a->array[n].bytes = bytes;
         a->array[n].tokens = tokens;
         a->lines += tokens * ((bytes + 63) / 64);
+        if (n == 0) {
+            ahead_row(a);
+        }
     }
-}
-
-/* The present row's bounds; to the next row. */
-static inline void ahead_row(rows_ahead *a) {
-    a->at = a->array[a->at_array].first + a->at_token * a->array[a->at_array].stride;
-    a->end = a->at + a->array[a->at_array].bytes;
 }
 
 static inline void ahead_next(rows_ahead *a) {

@@ -107,9 +107,6 @@ static void look_ahead(const work_plan *plan, const work_task *task, const atten
     const int panel = plan->tile->panel;
     const int64_t calls = (rows + TILE_ROWS - 1) / TILE_ROWS * (BLOCK_KEYS / panel + (plan->ldv + panel - 1) / panel);
     ahead->piece = (ahead->lines + calls - 1) / calls * 64;
-    if (ahead->lines > 0) {
-        ahead_row(ahead);
-    }
 }
 
 static void load_queries(const work_plan *plan, const work_task *task, const attention_arrays *a,

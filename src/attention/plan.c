@@ -226,6 +226,7 @@ attn_status plan_run(const work_plan *plan, task_cut cut, task_function work, vo
                                  tokens * plan->group <= SHORT_ROWS * plan->problem->sequences
                              ? plan->problem->kv_heads
                              : 1;
+    const int looks_ahead = cut == TASK_JOINED && step == 1 && plan_is_large(plan, 0);
     int64_t next = 0;
 #pragma omp parallel num_threads((int)threads) if (threads > 1)
     {
@@ -249,8 +250,7 @@ attn_status plan_run(const work_plan *plan, task_cut cut, task_function work, vo
                 }
                 run_chain(plan, number, work, context, scratch);
             } else if (walk_to(plan, cut, &walk, number, &task)) {
-                const int large = step == 1 && plan_is_large(plan, 0);
-                task.next = large && walk_to(plan, cut, &walk_ahead, number + threads, &coming) ? &coming : NULL;
+                task.next = looks_ahead && walk_to(plan, cut, &walk_ahead, number + threads, &coming) ? &coming : NULL;
                 work(plan, &task, context, scratch);
             } else {
                 break;

@@ -96,9 +96,6 @@ static void look_ahead(const work_plan *plan, const work_task *task, const atten
     } else {
         add_rows(plan, &next, a->out, p->o, p->d_v, 0, ahead);
     }
-    if (ahead->lines > 0) {
-        ahead_row(ahead);
-    }
 }
 
 int short_run(const work_plan *plan, const work_task *task, const attention_arrays *a, int backward,

@@ -276,6 +276,11 @@ INLINE float straighten(const int low, const int high, float unit, float *s) {
     return unit > 0 ? unit : unit < 0 ? -unit : 1.0f;
 }
 
+/* Weights in bf16, where any are wanted. */
+INLINE uint16_t *rounded_at(uint16_t *rounded, int64_t at) {
+    return rounded ? rounded + at : NULL;
+}
+
 /* A few vectors of weights, from products (also under a soft cap with its polynomial) or modified scores;
  * unit and base are those of softmax_row(). */
 INLINE vec weigh_vectors(const int count, const int kind, const int drops, float unit, float base,
@@ -329,11 +334,11 @@ INLINE float weigh_row(const int low, const int high, const int kind, const int 
     int c = low;
     for (; c + WEIGHED * VECTOR <= high; c += WEIGHED * VECTOR) {
         total = weigh_vectors(WEIGHED, kind, drops, unit, base, row, rule, first_key + c, &bits, s + c,
-                              rounded ? rounded + c : NULL, total);
+                              rounded_at(rounded, c), total);
     }
     for (; c < high; c += VECTOR) {
         total = weigh_vectors(1, kind, drops, unit, base, row, rule, first_key + c, &bits, s + c,
-                              rounded ? rounded + c : NULL, total);
+                              rounded_at(rounded, c), total);
     }
     return vec_sum(total);
 }
@@ -377,7 +382,7 @@ static __attribute__((noinline)) void softmax_modified(const int low, const int 
                                                        float *output, int64_t ldo, int columns) {
     for (int r = 0; r < count; r++) {
         softmax_row(low, high, rows + r, rule, MODIFIED, first_key, scores + r * ld,
-                    rounded ? rounded + r * ld : NULL, maximum + r, sum + r, output + r * ldo, columns);
+                    rounded_at(rounded, r * ld), maximum + r, sum + r, output + r * ldo, columns);
     }
 }
 
@@ -392,13 +397,13 @@ static __attribute__((noinline)) void softmax_simple(const int low, const int hi
         const score_row row = rows[r];
         if (row.slope != 0.0f) {
             softmax_row(low, high, &row, &own_rule, SLOPED, first_key, scores + r * ld,
-                        rounded ? rounded + r * ld : NULL, maximum + r, sum + r, output + r * ldo, columns);
+                        rounded_at(rounded, r * ld), maximum + r, sum + r, output + r * ldo, columns);
         } else if (row.bias) {
             softmax_row(low, high, &row, &own_rule, BIASED, first_key, scores + r * ld,
-                        rounded ? rounded + r * ld : NULL, maximum + r, sum + r, output + r * ldo, columns);
+                        rounded_at(rounded, r * ld), maximum + r, sum + r, output + r * ldo, columns);
         } else {
             softmax_row(low, high, &row, &own_rule, CAPPED, first_key, scores + r * ld,
-                        rounded ? rounded + r * ld : NULL, maximum + r, sum + r, output + r * ldo, columns);
+                        rounded_at(rounded, r * ld), maximum + r, sum + r, output + r * ldo, columns);
         }
     }
 }
@@ -412,7 +417,7 @@ static void softmax(const row_tile *tiles, int tiles_count, const score_row *row
         const int end = low < high ? tiles[t].first + tiles[t].count : 0;
         for (int r = tiles[t].first, count = 1; r < end; r += count, count = 1) {
             float *s = scores + r * ld, *o = output + r * ldo;
-            uint16_t *to = rounded ? rounded + r * ld : NULL;
+            uint16_t *to = rounded_at(rounded, r * ld);
             const int kind = modification(rule, rows + r);
             while (kind != NOT_MODIFIED && r + count < end && modification(rule, rows + r + count) == kind) {
                 count++;
