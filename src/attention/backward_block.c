@@ -42,6 +42,7 @@ size_t backward_lay_out(const work_plan *plan, void *base, backward_scratch *s) 
     }
     s->rows = scratch_take(&at, BACKWARD_ROWS, sizeof(score_row));
     s->d_bias = scratch_take(&at, BACKWARD_ROWS, sizeof(float *));
+    s->next = (rows_ahead){0};
     return at.used;
 }
 
@@ -204,10 +205,10 @@ static void make_scores(const work_plan *plan, const row_tile *tiles, int count,
     const int width = (int)plan->problem->d;
     if (plan->pairs) {
         plan->tile->product_columns_bf16(tiles, count, s->q, plan->ldq / 2, (width + 1) / 2,
-                                         s->k_panels, keys, s->scores, LD_SCORES, NULL);
+                                         s->k_panels, keys, s->scores, LD_SCORES, &s->next);
     } else {
         plan->tile->product_columns(tiles, count, s->q, plan->ldq, width, s->k_panels, keys, s->scores,
-                                    LD_SCORES, NULL);
+                                    LD_SCORES, &s->next);
     }
 }
 
@@ -218,32 +219,78 @@ static void make_products(const work_plan *plan, const row_tile *tiles, int coun
     make_scores(plan, tiles, count, keys, s);
     if (plan->pairs) {
         plan->tile->product_columns_bf16(tiles, count, s->d_o, plan->ldv / 2, (width + 1) / 2,
-                                         s->v_panels, keys, s->products, LD_SCORES, NULL);
+                                         s->v_panels, keys, s->products, LD_SCORES, &s->next);
     } else {
         plan->tile->product_columns(tiles, count, s->d_o, plan->ldv, width, s->v_panels, keys,
-                                    s->products, LD_SCORES, NULL);
+                                    s->products, LD_SCORES, &s->next);
     }
 }
 
-/* What a row may see moves on with the row (problem_visible), so a block of keys concerns a
- * range of blocks of rows. From `from` on, the first of them: the blocks before see earlier
- * keys alone. */
-static int64_t first_rows(const work_plan *plan, const work_task *task, int64_t first_key, int64_t from) {
-    for (; from + BACKWARD_ROWS < task->count; from += BACKWARD_ROWS) {
+/* What a row may see moves on with the row (problem_visible). So the rows that see nothing from a key on
+ * (ends), or begin to see before it, are the first ones: the number of these. */
+static int64_t rows_before(const work_plan *plan, const work_task *task, int64_t key, int ends) {
+    int64_t from = 0, to = task->count;
+    while (from < to) {
+        const int64_t middle = from + (to - from) / 2;
         int64_t low, high;
-        problem_visible(plan->problem, &task->sequence, (from + BACKWARD_ROWS - 1) / plan->group, &low, &high);
-        if (high > first_key) {
-            break;
+        problem_visible(plan->problem, &task->sequence, middle / plan->group, &low, &high);
+        if (ends ? high <= key : low < key) {
+            from = middle + 1;
+        } else {
+            to = middle;
         }
     }
     return from;
 }
 
-/* 1 if the rows from `from` on see later keys alone. */
-static int is_behind(const work_plan *plan, const work_task *task, int64_t end_key, int64_t from) {
-    int64_t low, high;
-    problem_visible(plan->problem, &task->sequence, from / plan->group, &low, &high);
-    return low >= end_key;
+/* Rows that see some of the keys first .. end - 1. */
+typedef struct row_range {
+    int64_t from, to;
+} row_range;
+
+static row_range rows_that_see(const work_plan *plan, const work_task *task, int64_t first, int64_t end) {
+    return (row_range){rows_before(plan, task, first, 1), rows_before(plan, task, end, 0)};
+}
+
+/* Of the range's rows those from `from` on that are worked on at once. */
+static int rows_at_once(row_range range, int64_t from) {
+    return (int)(range.to - from < BACKWARD_ROWS ? range.to - from : BACKWARD_ROWS);
+}
+
+/* 1 if the tiles are all of a block. */
+static int is_covered(const row_tile *tiles, int count, int rows, int keys) {
+    for (int t = 0; t < count; t++) {
+        if (tiles[t].low > 0 || tiles[t].high < keys) {
+            return 0;
+        }
+        rows -= tiles[t].count;
+    }
+    return rows == 0;
+}
+
+/* What comes next is asked for beside the products of `rows` rows: the range's next rows, or the next
+ * keys, which begin at `key` and end before `end`. */
+static void look_ahead(const work_plan *plan, const work_task *task, const attention_arrays *a, row_range range,
+                       int64_t from, int64_t key, int64_t end, backward_scratch *s) {
+    const problem_t *p = plan->problem;
+    const int64_t size = dtype_size(p->dtype), rows = rows_at_once(range, from), next = from + rows;
+    const int64_t keys = end - key < BLOCK_KEYS ? end - key : BLOCK_KEYS;
+    rows_ahead *ahead = &s->next;
+    *ahead = (rows_ahead){0};
+    if (next < range.to && plan->group == 1) {
+        const int count = rows_at_once(range, next);
+        ahead_add(ahead, query_row(p, &task->sequence, a->q, p->q, next, task->kv_head), p->q.token * size,
+                  p->d * size, count);
+        ahead_add(ahead, query_row(p, &task->sequence, a->d_o, p->d_o, next, task->kv_head), p->d_o.token * size,
+                  p->d_v * size, count);
+    } else if (next >= range.to && keys > 0) {
+        ahead_add(ahead, key_row(p, &task->sequence, a->k, p->k, key, task->kv_head), p->k.token * size,
+                  p->d * size, keys);
+        ahead_add(ahead, key_row(p, &task->sequence, a->v, p->v, key, task->kv_head), p->v.token * size,
+                  p->d_v * size, keys);
+    }
+    const int64_t calls = 2 * ((rows + TILE_ROWS - 1) / TILE_ROWS) * (BLOCK_KEYS / plan->tile->panel);
+    ahead->piece = (ahead->lines + calls - 1) / calls * 64;
 }
 
 /* One block of rows against one block of keys; d_q: of all rows. 0 if something hidden is not
@@ -264,7 +311,7 @@ static int backward_block(const work_plan *plan, const work_task *task, const at
     if (!load_queries(plan, task, a, from, rows, s) && plan->hides) {
         return 0;
     }
-    if (count < (rows + TILE_ROWS - 1) / TILE_ROWS || plan->hides) {
+    if (!is_covered(tiles, count, rows, keys)) {
         /* what no tile computes must still be 0 for the transposed products; all at once, since a
          * memset of a short row may be compiled to something slow */
         memset(s->scores, 0, (size_t)rows * LD_SCORES * sizeof(float));
@@ -391,16 +438,13 @@ static void correct_rows(const work_plan *plan, const work_task *task, const att
         const float l = saved_log_sum_exp(plan, task, a, r);
         s->factor[r] = p->sinks && l > -INFINITY ? (float)sink_weight(plan, task, r, s) : 0;
     }
-    int64_t reached = 0;
     for (int64_t first = 0; first < task->sequence.length; first += BLOCK_KEYS) {
         const int64_t left = task->sequence.length - first;
         const int keys = (int)(left < BLOCK_KEYS ? left : BLOCK_KEYS);
         load_keys(plan, task, a, first, keys, s);
-        reached = first_rows(plan, task, first, reached);
-        for (int64_t from = reached; from < task->count && !is_behind(plan, task, first + keys, from);
-             from += BACKWARD_ROWS) {
-            const int64_t rest = task->count - from;
-            const int rows = (int)(rest < BACKWARD_ROWS ? rest : BACKWARD_ROWS);
+        const row_range range = rows_that_see(plan, task, first, first + keys);
+        for (int64_t from = range.from; from < range.to; from += BACKWARD_ROWS) {
+            const int rows = rows_at_once(range, from);
             fill_rows(plan, task, a, from, rows, first, keys, s);
             const int count = cut_tiles(s->rows, rows, tiles);
             load_queries(plan, task, a, from, rows, s);
@@ -437,31 +481,30 @@ static int64_t group_end(const work_task *task, int64_t number) {
 
 void backward_group_rows(const work_plan *plan, const work_task *task, int64_t number, int64_t *from,
                          int64_t *to) {
-    const int64_t end = group_end(task, number);
-    *from = first_rows(plan, task, number * GROUP_KEYS, 0);
-    for (*to = *from; *to < task->count && !is_behind(plan, task, end, *to);) {
-        *to += BACKWARD_ROWS;
-    }
-    *to = *to < task->count ? *to : task->count;
+    const row_range range = rows_that_see(plan, task, number * GROUP_KEYS, group_end(task, number));
+    *from = range.from;
+    *to = range.to;
 }
 
 int backward_group(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t number,
                    float *d_q, backward_scratch *s) {
     const int64_t end = group_end(task, number);
-    int64_t reached, behind;
-    backward_group_rows(plan, task, number, &reached, &behind);
-    memset(d_q + reached * plan->ldq, 0, (size_t)((behind - reached) * plan->ldq) * sizeof(float));
+    const row_range all = rows_that_see(plan, task, number * GROUP_KEYS, end);
+    const int large = plan_is_large(plan, 1);
+    if (all.from < all.to) {
+        memset(d_q + all.from * plan->ldq, 0, (size_t)((all.to - all.from) * plan->ldq) * sizeof(float));
+    }
     for (int64_t first = number * GROUP_KEYS; first < end; first += BLOCK_KEYS) {
         const int keys = (int)(end - first < BLOCK_KEYS ? end - first : BLOCK_KEYS);
         if (!load_keys(plan, task, a, first, keys, s) && plan->hides) {
             return 0;
         }
-        reached = first_rows(plan, task, first, reached);
-        for (int64_t from = reached; from < task->count && !is_behind(plan, task, first + keys, from);
-             from += BACKWARD_ROWS) {
-            const int64_t rest = task->count - from;
-            const int rows = (int)(rest < BACKWARD_ROWS ? rest : BACKWARD_ROWS);
-            if (!backward_block(plan, task, a, from, rows, first, keys, d_q, s)) {
+        const row_range range = rows_that_see(plan, task, first, first + keys);
+        for (int64_t from = range.from; from < range.to; from += BACKWARD_ROWS) {
+            if (large) {
+                look_ahead(plan, task, a, range, from, first + keys, end, s);
+            }
+            if (!backward_block(plan, task, a, from, rows_at_once(range, from), first, keys, d_q, s)) {
                 return 0;
             }
         }

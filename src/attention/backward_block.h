@@ -4,6 +4,7 @@
 #ifndef ATTN_ATTENTION_BACKWARD_BLOCK_H
 #define ATTN_ATTENTION_BACKWARD_BLOCK_H
 
+#include "attention/ahead.h"
 #include "attention/plan.h"
 
 enum { GROUP_KEYS = 1024 }; /* whole blocks */
@@ -19,6 +20,7 @@ typedef struct backward_scratch {
     uint16_t *rounded;
     score_row *rows;
     float **d_bias;
+    rows_ahead next; /* asked for beside a block's products */
 } backward_scratch;
 
 /* Bytes of a task's scratch; with base, its pieces. */
@@ -28,7 +30,7 @@ size_t backward_lay_out(const work_plan *plan, void *base, backward_scratch *s);
 int backward_statistics(const work_plan *plan, const work_task *task, const attention_arrays *a,
                         backward_scratch *s);
 
-/* The rows of the task, whole blocks, that see keys of a group. */
+/* The rows of the task that see keys of a group. */
 void backward_group_rows(const work_plan *plan, const work_task *task, int64_t number, int64_t *from, int64_t *to);
 
 /* dK and dV of a group's keys, to the caller's arrays, and the group's share of those rows' dQ, to

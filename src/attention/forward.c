@@ -78,6 +78,13 @@ static void add_pairs(const work_plan *plan, const work_task *task, const block_
     }
 }
 
+/* Where the blocks of keys begin that a task's rows see. */
+static int64_t begin_key(const work_plan *plan, const work_task *task) {
+    int64_t low, high;
+    problem_visible(plan->problem, &task->sequence, task->first / plan->group, &low, &high);
+    return low / BLOCK_KEYS * BLOCK_KEYS;
+}
+
 /* Beside a step's products its part is asked for of the next block of keys, or at the end of those that
  * the next task begins with, of the rows of output and of the next task's queries. */
 static void look_ahead(const work_plan *plan, const work_task *task, const attention_arrays *a,
@@ -88,7 +95,8 @@ static void look_ahead(const work_plan *plan, const work_task *task, const atten
     const int64_t step = at->block * at->row_blocks + at->row_block, steps = at->blocks * at->row_blocks;
     *ahead = (rows_ahead){0};
     if (owner && owner->sequence.length > 0) {
-        const int64_t from = behind < at->end_key ? behind : 0, left = owner->sequence.length - from;
+        const int64_t from = behind < at->end_key ? behind : begin_key(plan, owner);
+        const int64_t left = owner->sequence.length - from;
         const int64_t keys = left < BLOCK_KEYS ? left : BLOCK_KEYS;
         add_part(ahead, key_row(p, &owner->sequence, a->k, p->k, from, owner->kv_head), p->k.token * size,
                  p->d * size, keys, at->row_block, at->row_blocks);
