@@ -24,7 +24,7 @@ typedef struct backward_call {
 } backward_call;
 
 /* Groups first .. first + count - 1 of a head's keys, one to a thread, each with its own scratch;
- * `s` is the first scratch and has the rows' statistics and dQ. 0 where the reference has to do it. */
+ * `s` is the first scratch and has the rows and dQ. 0 where the reference has to do it. */
 static int run_groups(const work_plan *plan, const work_task *task, const backward_call *call, int64_t first,
                       int count, char *scratch, backward_scratch *s) {
     int refused = 0;
@@ -32,6 +32,10 @@ static int run_groups(const work_plan *plan, const work_task *task, const backwa
     for (int t = 0; t < count; t++) {
         backward_scratch own;
         backward_lay_out(plan, scratch + (size_t)t * call->scratch_size, &own);
+        own.q = s->q;
+        own.d_o = s->d_o;
+        own.q_pairs = s->q_pairs;
+        own.d_o_pairs = s->d_o_pairs;
         own.log_sum_exp = s->log_sum_exp;
         own.factor = s->factor;
         own.delta = s->delta;
@@ -53,7 +57,7 @@ static int run_groups(const work_plan *plan, const work_task *task, const backwa
 static int backward_head(const work_plan *plan, const work_task *task, const backward_call *call, char *scratch,
                          backward_scratch *s) {
     const int64_t groups = (task->sequence.length + GROUP_KEYS - 1) / GROUP_KEYS;
-    if (!backward_statistics(plan, task, &call->arrays, s)) {
+    if (!backward_rows(plan, task, &call->arrays, s)) {
         return 0;
     }
     memset(s->d_q, 0, (size_t)(task->count * plan->ldq) * sizeof(float));

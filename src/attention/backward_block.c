@@ -22,11 +22,11 @@ size_t backward_lay_out(const work_plan *plan, void *base, backward_scratch *s) 
     s->log_sum_exp = scratch_take(&at, all, sizeof(float));
     s->factor = scratch_take(&at, all, sizeof(float));
     s->delta = scratch_take(&at, all, sizeof(float));
-    s->q = scratch_take(&at, BACKWARD_ROWS * ldq, sizeof(float));
-    s->d_o = scratch_take(&at, BACKWARD_ROWS * ldv, sizeof(float));
-    s->scores = scratch_take(&at, BACKWARD_ROWS * (ldv > LD_SCORES ? ldv : LD_SCORES),
-                             sizeof(float));
-    s->products = scratch_take(&at, BACKWARD_ROWS * LD_SCORES, sizeof(float));
+    const size_t value = plan->pairs ? sizeof(uint16_t) : sizeof(float), ld = ldv > LD_SCORES ? ldv : LD_SCORES;
+    s->q = scratch_take(&at, all * ldq, value);
+    s->d_o = scratch_take(&at, all * ldv, value);
+    s->scores = scratch_take(&at, BACKWARD_ROWS * ld, sizeof(float));
+    s->products = scratch_take(&at, BACKWARD_ROWS * ld, sizeof(float));
     s->k = scratch_take(&at, BLOCK_KEYS * ldq, sizeof(float));
     s->v = scratch_take(&at, BLOCK_KEYS * ldv, sizeof(float));
     s->k_panels = scratch_take(&at, BLOCK_KEYS * ldq, sizeof(float));
@@ -34,8 +34,8 @@ size_t backward_lay_out(const work_plan *plan, void *base, backward_scratch *s) 
     s->d_k = scratch_take(&at, BLOCK_KEYS * ldq, sizeof(float));
     s->d_v = scratch_take(&at, BLOCK_KEYS * ldv, sizeof(float));
     if (plan->pairs) {
-        s->q_pairs = scratch_take(&at, BACKWARD_ROWS / 2 * ldq, sizeof(float));
-        s->d_o_pairs = scratch_take(&at, BACKWARD_ROWS / 2 * ldv, sizeof(float));
+        s->q_pairs = scratch_take(&at, (all + 1) / 2 * ldq, sizeof(float));
+        s->d_o_pairs = scratch_take(&at, (all + 1) / 2 * ldv, sizeof(float));
         s->k_pairs = scratch_take(&at, BLOCK_KEYS / 2 * ldq, sizeof(float));
         s->score_pairs = scratch_take(&at, BACKWARD_ROWS / 2 * LD_SCORES, sizeof(float));
         s->rounded = scratch_take(&at, BACKWARD_ROWS * LD_SCORES, sizeof(uint16_t));
@@ -56,47 +56,57 @@ static float saved_log_sum_exp(const work_plan *plan, const work_task *task, con
                                 task->sequence.q_first + r / plan->group];
 }
 
-/* delta = <d_o, o> of rows from .. from + rows - 1. */
-static void find_deltas(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t from,
-                        int rows, backward_scratch *s) {
-    const problem_t *p = plan->problem;
-    const void *o[BACKWARD_ROWS], *d_o[BACKWARD_ROWS];
-    for (int n = 0; n < rows; n++) {
-        const int64_t r = from + n, i = r / plan->group, head = row_head(plan, task, r);
-        o[n] = query_row(p, &task->sequence, a->o, p->o, i, head);
-        d_o[n] = query_row(p, &task->sequence, a->d_o, p->d_o, i, head);
-    }
-    load_rows(plan, o, rows, (int)p->d_v, s->scores, plan->ldv, ROW_PLAIN, NULL);
-    load_rows(plan, d_o, rows, (int)p->d_v, s->d_o, plan->ldv, ROW_PLAIN, NULL);
-    for (int n = 0; n < rows; n++) {
-        s->delta[from + n] = plan->tile->dot(s->scores + n * plan->ldv, s->d_o + n * plan->ldv, (int)p->d_v);
-    }
-}
-
-/* delta and the log-sum-exp, in the unit of the kernels, of all rows. Rows that see
- * nothing get +inf, so that their weights are 0. Returns 1 if a log-sum-exp is so large
- * that its last bit, an error of every weight of the row, is worth correct_rows(). */
-static int row_statistics(const work_plan *plan, const work_task *task, const attention_arrays *a,
-                          backward_scratch *s) {
-    int large = 0;
-    for (int64_t from = 0; from < task->count; from += BACKWARD_ROWS) {
-        const int64_t left = task->count - from;
-        const int rows = (int)(left < BACKWARD_ROWS ? left : BACKWARD_ROWS);
-        find_deltas(plan, task, a, from, rows, s);
-        for (int64_t r = from; r < from + rows; r++) {
-            const float l = saved_log_sum_exp(plan, task, a, r);
-            large |= fabsf(l) > 16.0f && l > -INFINITY;
-            const double exponent = plan->rule.modified ? (double)l : (double)l * 1.4426950408889634;
-            s->log_sum_exp[r] = l == -INFINITY ? INFINITY : (float)exponent;
-            /* what rounding the exponent takes away */
-            s->factor[r] = isfinite(l) ? 1.0f + 0.693147181f * (float)((double)s->log_sum_exp[r] - exponent) : 1.0f;
-        }
-    }
-    return large;
-}
-
 static int whole(int64_t width) {
     return (int)((width + 15) / 16 * 16);
+}
+
+/* Rows from .. from + rows - 1 of the queries and of d_o, and delta = <d_o, o>. Returns 1 if all are
+ * finite. */
+static int load_queries(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t from,
+                        int rows, backward_scratch *s) {
+    const problem_t *p = plan->problem;
+    const int64_t ldq = plan->ldq, ldv = plan->ldv;
+    const void *q[BACKWARD_ROWS], *d_o[BACKWARD_ROWS], *o[BACKWARD_ROWS];
+    int32_t positions[BACKWARD_ROWS];
+    for (int n = 0; n < rows; n++) {
+        const int64_t r = from + n, i = r / plan->group, head = row_head(plan, task, r);
+        q[n] = query_row(p, &task->sequence, a->q, p->q, i, head);
+        d_o[n] = query_row(p, &task->sequence, a->d_o, p->d_o, i, head);
+        o[n] = query_row(p, &task->sequence, a->o, p->o, i, head);
+        positions[n] = (int32_t)(i + task->sequence.shift);
+    }
+    float *d_o_rows = plan->pairs ? s->products : s->d_o + from * ldv;
+    int finite = load_rows(plan, d_o, rows, (int)p->d_v, d_o_rows, ldv, ROW_PLAIN, NULL);
+    load_rows(plan, o, rows, (int)p->d_v, s->scores, ldv, ROW_PLAIN, NULL);
+    for (int n = 0; n < rows; n++) {
+        s->delta[from + n] = plan->tile->dot(s->scores + n * ldv, d_o_rows + n * ldv, (int)p->d_v);
+    }
+    if (!plan->pairs) {
+        return finite & load_rows(plan, q, rows, (int)p->d, s->q + from * ldq, ldq, ROW_QUERY, positions);
+    }
+    uint16_t *q_rows = (uint16_t *)s->q + from * ldq, *rounded = (uint16_t *)s->d_o + from * ldv;
+    finite &= plan->tile->load_pairs(q, rows, (int)p->d, q_rows, ldq);
+    plan->tile->pair_rows(q_rows, ldq, rows, whole(p->d), s->q_pairs + from / 2 * ldq, ldq);
+    finite &= plan->tile->load_pairs(d_o, rows, (int)p->d_v, rounded, ldv);
+    plan->tile->pair_rows(rounded, ldv, rows, whole(p->d_v), s->d_o_pairs + from / 2 * ldv, ldv);
+    return finite;
+}
+
+/* The log-sum-exp, in the unit of the kernels, of rows from .. from + rows - 1. Those that see
+ * nothing get +inf, so that their weights are 0. Returns 1 if a log-sum-exp is so large
+ * that its last bit, an error of every weight of the row, is worth correct_rows(). */
+static int row_statistics(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t from,
+                          int rows, backward_scratch *s) {
+    int large = 0;
+    for (int64_t r = from; r < from + rows; r++) {
+        const float l = saved_log_sum_exp(plan, task, a, r);
+        large |= fabsf(l) > 16.0f && l > -INFINITY;
+        const double exponent = plan->rule.modified ? (double)l : (double)l * 1.4426950408889634;
+        s->log_sum_exp[r] = l == -INFINITY ? INFINITY : (float)exponent;
+        /* what rounding the exponent takes away */
+        s->factor[r] = isfinite(l) ? 1.0f + 0.693147181f * (float)((double)s->log_sum_exp[r] - exponent) : 1.0f;
+    }
+    return large;
 }
 
 /* Keys and values in bf16: k and v rows of pairs of the width, k_panels and v_panels their
@@ -144,37 +154,6 @@ static int load_keys(const work_plan *plan, const work_task *task, const attenti
     return finite;
 }
 
-static int load_queries(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t from,
-                        int rows, backward_scratch *s) {
-    const problem_t *p = plan->problem;
-    const void *source[BACKWARD_ROWS];
-    int32_t positions[BACKWARD_ROWS];
-    for (int n = 0; n < rows; n++) {
-        const int64_t r = from + n, i = r / plan->group;
-        source[n] = query_row(p, &task->sequence, a->q, p->q, i, row_head(plan, task, r));
-        positions[n] = (int32_t)(i + task->sequence.shift);
-    }
-    int finite;
-    if (plan->pairs) {
-        finite = plan->tile->load_pairs(source, rows, (int)p->d, (uint16_t *)s->q, plan->ldq);
-        plan->tile->pair_rows((uint16_t *)s->q, plan->ldq, rows, whole(p->d), s->q_pairs, plan->ldq);
-    } else {
-        finite = load_rows(plan, source, rows, (int)p->d, s->q, plan->ldq, ROW_QUERY, positions);
-    }
-    for (int n = 0; n < rows; n++) {
-        const int64_t r = from + n;
-        source[n] = query_row(p, &task->sequence, a->d_o, p->d_o, r / plan->group,
-                              row_head(plan, task, r));
-    }
-    if (plan->pairs) {
-        finite &= plan->tile->load_pairs(source, rows, (int)p->d_v, (uint16_t *)s->d_o, plan->ldv);
-        plan->tile->pair_rows((uint16_t *)s->d_o, plan->ldv, rows, whole(p->d_v), s->d_o_pairs,
-                              plan->ldv);
-        return finite;
-    }
-    return finite & load_rows(plan, source, rows, (int)p->d_v, s->d_o, plan->ldv, ROW_PLAIN, NULL);
-}
-
 /* The rows' visible keys, dropout keys and bias gradients for a block. */
 static void fill_rows(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t from,
                       int rows, int64_t first_key, int keys, backward_scratch *s) {
@@ -199,29 +178,29 @@ static void fill_rows(const work_plan *plan, const work_task *task, const attent
     }
 }
 
-/* scores = Q K^T of the loaded rows and keys. */
-static void make_scores(const work_plan *plan, const row_tile *tiles, int count, int keys,
+/* scores = Q K^T of the rows from `from` on and the loaded keys. */
+static void make_scores(const work_plan *plan, const row_tile *tiles, int count, int64_t from, int keys,
                         backward_scratch *s) {
     const int width = (int)plan->problem->d;
     if (plan->pairs) {
-        plan->tile->product_columns_bf16(tiles, count, s->q, plan->ldq / 2, (width + 1) / 2,
+        plan->tile->product_columns_bf16(tiles, count, s->q + from * plan->ldq / 2, plan->ldq / 2, (width + 1) / 2,
                                          s->k_panels, keys, s->scores, LD_SCORES, &s->next);
     } else {
-        plan->tile->product_columns(tiles, count, s->q, plan->ldq, width, s->k_panels, keys, s->scores,
+        plan->tile->product_columns(tiles, count, s->q + from * plan->ldq, plan->ldq, width, s->k_panels, keys, s->scores,
                                     LD_SCORES, &s->next);
     }
 }
 
 /* The same and products = dO V^T. */
-static void make_products(const work_plan *plan, const row_tile *tiles, int count, int keys,
+static void make_products(const work_plan *plan, const row_tile *tiles, int count, int64_t from, int keys,
                           backward_scratch *s) {
     const int width = (int)plan->problem->d_v;
-    make_scores(plan, tiles, count, keys, s);
+    make_scores(plan, tiles, count, from, keys, s);
     if (plan->pairs) {
-        plan->tile->product_columns_bf16(tiles, count, s->d_o, plan->ldv / 2, (width + 1) / 2,
+        plan->tile->product_columns_bf16(tiles, count, s->d_o + from * plan->ldv / 2, plan->ldv / 2, (width + 1) / 2,
                                          s->v_panels, keys, s->products, LD_SCORES, &s->next);
     } else {
-        plan->tile->product_columns(tiles, count, s->d_o, plan->ldv, width, s->v_panels, keys,
+        plan->tile->product_columns(tiles, count, s->d_o + from * plan->ldv, plan->ldv, width, s->v_panels, keys,
                                     s->products, LD_SCORES, &s->next);
     }
 }
@@ -243,13 +222,14 @@ static int64_t rows_before(const work_plan *plan, const work_task *task, int64_t
     return from;
 }
 
-/* Rows that see some of the keys first .. end - 1. */
+/* Rows that see some of the keys first .. end - 1; of pairs of rows, whole ones. */
 typedef struct row_range {
     int64_t from, to;
 } row_range;
 
 static row_range rows_that_see(const work_plan *plan, const work_task *task, int64_t first, int64_t end) {
-    return (row_range){rows_before(plan, task, first, 1), rows_before(plan, task, end, 0)};
+    const int64_t from = rows_before(plan, task, first, 1);
+    return (row_range){plan->pairs ? from / 2 * 2 : from, rows_before(plan, task, end, 0)};
 }
 
 /* Of the range's rows those from `from` on that are worked on at once. */
@@ -268,34 +248,46 @@ static int is_covered(const row_tile *tiles, int count, int rows, int keys) {
     return rows == 0;
 }
 
-/* What comes next is asked for beside the products of `rows` rows: the range's next rows, or the next
- * keys, which begin at `key` and end before `end`. */
-static void look_ahead(const work_plan *plan, const work_task *task, const attention_arrays *a, row_range range,
-                       int64_t from, int64_t key, int64_t end, backward_scratch *s) {
+/* What a step works on next: the range's rows from `from` on, and keys, 0 where they are the present ones. */
+typedef struct next_step {
+    row_range range;
+    int64_t from, first_key;
+    int keys;
+} next_step;
+
+/* Rows that lie one after the other. */
+static void add_rows(rows_ahead *ahead, const void *first, int64_t from, int64_t count, int64_t bytes) {
+    ahead_add(ahead, (const char *)first + from * bytes, 0, count * bytes, 1);
+}
+
+/* Asks for it beside the products of `rows` rows. */
+static void look_ahead(const work_plan *plan, const work_task *task, const attention_arrays *a, next_step next,
+                       int rows, const float *d_q, backward_scratch *s) {
     const problem_t *p = plan->problem;
-    const int64_t size = dtype_size(p->dtype), rows = rows_at_once(range, from), next = from + rows;
-    const int64_t keys = end - key < BLOCK_KEYS ? end - key : BLOCK_KEYS;
+    const int64_t size = dtype_size(p->dtype), value = plan->pairs ? sizeof(uint16_t) : sizeof(float);
+    const int in_cache = task->count * (2 * plan->ldq + plan->ldv) * (int64_t)sizeof(float) <= (int64_t)1 << 19;
+    const int64_t count = next.from < next.range.to && !in_cache ? rows_at_once(next.range, next.from) : 0;
     rows_ahead *ahead = &s->next;
     *ahead = (rows_ahead){0};
-    if (next < range.to && plan->group == 1) {
-        const int count = rows_at_once(range, next);
-        ahead_add(ahead, query_row(p, &task->sequence, a->q, p->q, next, task->kv_head), p->q.token * size,
-                  p->d * size, count);
-        ahead_add(ahead, query_row(p, &task->sequence, a->d_o, p->d_o, next, task->kv_head), p->d_o.token * size,
-                  p->d_v * size, count);
-    } else if (next >= range.to && keys > 0) {
-        ahead_add(ahead, key_row(p, &task->sequence, a->k, p->k, key, task->kv_head), p->k.token * size,
-                  p->d * size, keys);
-        ahead_add(ahead, key_row(p, &task->sequence, a->v, p->v, key, task->kv_head), p->v.token * size,
-                  p->d_v * size, keys);
+    if (next.keys > 0) {
+        ahead_add(ahead, key_row(p, &task->sequence, a->k, p->k, next.first_key, task->kv_head),
+                  p->k.token * size, p->d * size, next.keys);
+        ahead_add(ahead, key_row(p, &task->sequence, a->v, p->v, next.first_key, task->kv_head),
+                  p->v.token * size, p->d_v * size, next.keys);
+    }
+    add_rows(ahead, s->q, next.from, count, plan->ldq * value);
+    add_rows(ahead, s->d_o, next.from, count, plan->ldv * value);
+    add_rows(ahead, d_q, next.from, count, plan->ldq * (int64_t)sizeof *d_q);
+    if (plan->pairs) {
+        add_rows(ahead, s->q_pairs, next.from, count, plan->ldq * value);
+        add_rows(ahead, s->d_o_pairs, next.from, count, plan->ldv * value);
     }
     const int64_t calls = 2 * ((rows + TILE_ROWS - 1) / TILE_ROWS) * (BLOCK_KEYS / plan->tile->panel);
     ahead->piece = (ahead->lines + calls - 1) / calls * 64;
 }
 
-/* One block of rows against one block of keys; d_q: of all rows. 0 if something hidden is not
- * finite. */
-static int backward_block(const work_plan *plan, const work_task *task, const attention_arrays *a,
+/* One block of rows against one block of keys; d_q: of all rows. */
+static void backward_block(const work_plan *plan, const work_task *task, const attention_arrays *a,
                           int64_t from, int rows, int64_t first_key, int keys,
                           float *d_q, backward_scratch *s) {
     const problem_t *p = plan->problem;
@@ -305,12 +297,9 @@ static int backward_block(const work_plan *plan, const work_task *task, const at
     fill_rows(plan, task, a, from, rows, first_key, keys, s);
     const int count = cut_tiles(s->rows, rows, tiles);
     if (count == 0) {
-        return 1;
+        return;
     }
     const int key_count = cut_key_tiles(s->rows, rows, keys, key_tiles);
-    if (!load_queries(plan, task, a, from, rows, s) && plan->hides) {
-        return 0;
-    }
     if (!is_covered(tiles, count, rows, keys)) {
         /* what no tile computes must still be 0 for the transposed products; all at once, since a
          * memset of a short row may be compiled to something slow */
@@ -322,7 +311,7 @@ static int backward_block(const work_plan *plan, const work_task *task, const at
         if (p->bias || p->mask) {
             ask_for_pairs(plan, tiles + t, s->rows, s->d_bias);
         }
-        make_products(plan, tiles + t, step, keys, s);
+        make_products(plan, tiles + t, step, from, keys, s);
         tile->gradient(tiles + t, step, s->rows, &plan->rule, first_key, s->scores, s->products, LD_SCORES,
                        s->log_sum_exp + from, s->factor + from, s->delta + from, s->d_bias,
                        p->bias_strides.key);
@@ -335,23 +324,22 @@ static int backward_block(const work_plan *plan, const work_task *task, const at
             memset(s->products + rows * LD_SCORES, 0, (size_t)whole(keys) * sizeof(float));
         }
         tile->round_pairs(s->scores, LD_SCORES, even, whole(keys), s->score_pairs, LD_SCORES);
-        tile->product_terms_bf16(key_tiles, key_count, s->score_pairs, 1, LD_SCORES, s->d_o_pairs,
+        tile->product_terms_bf16(key_tiles, key_count, s->score_pairs, 1, LD_SCORES, s->d_o_pairs + from / 2 * plan->ldv,
                                  plan->ldv, columns_v, s->d_v, plan->ldv, NULL);
         tile->round_pairs(s->products, LD_SCORES, even, whole(keys), s->score_pairs, LD_SCORES);
-        tile->product_terms_bf16(key_tiles, key_count, s->score_pairs, 1, LD_SCORES, s->q_pairs,
+        tile->product_terms_bf16(key_tiles, key_count, s->score_pairs, 1, LD_SCORES, s->q_pairs + from / 2 * plan->ldq,
                                  plan->ldq, columns_q, s->d_k, plan->ldq, NULL);
         tile->round_rows(tiles, count, s->products, LD_SCORES, s->rounded, LD_SCORES);
         tile->product_terms_bf16(tiles, count, (const float *)(const void *)s->rounded, LD_SCORES / 2,
                                  1, s->k_pairs, plan->ldq, columns_q, d_q, plan->ldq, NULL);
-        return 1;
+        return;
     }
-    tile->product_terms(key_tiles, key_count, s->scores, 1, LD_SCORES, s->d_o, plan->ldv, columns_v,
+    tile->product_terms(key_tiles, key_count, s->scores, 1, LD_SCORES, s->d_o + from * plan->ldv, plan->ldv, columns_v,
                         s->d_v, plan->ldv, NULL);
-    tile->product_terms(key_tiles, key_count, s->products, 1, LD_SCORES, s->q, plan->ldq, columns_q,
+    tile->product_terms(key_tiles, key_count, s->products, 1, LD_SCORES, s->q + from * plan->ldq, plan->ldq, columns_q,
                         s->d_k, plan->ldq, NULL);
     tile->product_terms(tiles, count, s->products, LD_SCORES, 1, s->k, plan->ldq, columns_q, d_q,
                         plan->ldq, NULL);
-    return 1;
 }
 
 static void store_row(const work_plan *plan, float *row, float factor, int64_t width, const void *to) {
@@ -412,15 +400,10 @@ void backward_sinks(const work_plan *plan, const work_task *task, const attentio
     }
 }
 
-/* 1 if all of the task's rows are finite. */
-static int all_finite(const work_plan *plan, const work_task *task, const attention_arrays *a,
-                      backward_scratch *s) {
+/* 1 if all of the task's keys and values are finite. */
+static int finite_keys(const work_plan *plan, const work_task *task, const attention_arrays *a,
+                       backward_scratch *s) {
     int finite = 1;
-    for (int64_t from = 0; from < task->count; from += BACKWARD_ROWS) {
-        const int64_t left = task->count - from;
-        finite &= load_queries(plan, task, a, from,
-                               (int)(left < BACKWARD_ROWS ? left : BACKWARD_ROWS), s);
-    }
     for (int64_t first = 0; first < task->sequence.length; first += BLOCK_KEYS) {
         const int64_t left = task->sequence.length - first;
         finite &= load_keys(plan, task, a, first, (int)(left < BLOCK_KEYS ? left : BLOCK_KEYS), s);
@@ -447,8 +430,7 @@ static void correct_rows(const work_plan *plan, const work_task *task, const att
             const int rows = rows_at_once(range, from);
             fill_rows(plan, task, a, from, rows, first, keys, s);
             const int count = cut_tiles(s->rows, rows, tiles);
-            load_queries(plan, task, a, from, rows, s);
-            make_scores(plan, tiles, count, keys, s);
+            make_scores(plan, tiles, count, from, keys, s);
             plan->tile->weights(tiles, count, s->rows, &plan->rule, s->scores, LD_SCORES,
                                 s->log_sum_exp + from);
             for (int n = 0; n < rows; n++) {
@@ -463,12 +445,17 @@ static void correct_rows(const work_plan *plan, const work_task *task, const att
     }
 }
 
-int backward_statistics(const work_plan *plan, const work_task *task, const attention_arrays *a,
-                        backward_scratch *s) {
-    if (a->gradients.bias && plan->hides && !all_finite(plan, task, a, s)) {
+int backward_rows(const work_plan *plan, const work_task *task, const attention_arrays *a, backward_scratch *s) {
+    int large = 0, finite = 1;
+    for (int64_t from = 0; from < task->count; from += BACKWARD_ROWS) {
+        const int rows = rows_at_once((row_range){0, task->count}, from);
+        finite &= load_queries(plan, task, a, from, rows, s);
+        large |= row_statistics(plan, task, a, from, rows, s);
+    }
+    if (plan->hides && (!finite || (a->gradients.bias && !finite_keys(plan, task, a, s)))) {
         return 0;
     }
-    if (row_statistics(plan, task, a, s)) {
+    if (large) {
         correct_rows(plan, task, a, s);
     }
     return 1;
@@ -486,6 +473,15 @@ void backward_group_rows(const work_plan *plan, const work_task *task, int64_t n
     *to = range.to;
 }
 
+static next_step next_keys(const work_plan *plan, const work_task *task, int64_t first, int64_t end) {
+    next_step next = {.first_key = first, .keys = (int)(end - first < BLOCK_KEYS ? end - first : BLOCK_KEYS)};
+    if (next.keys > 0) {
+        next.range = rows_that_see(plan, task, first, first + next.keys);
+        next.from = next.range.from;
+    }
+    return next;
+}
+
 int backward_group(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t number,
                    float *d_q, backward_scratch *s) {
     const int64_t end = group_end(task, number);
@@ -494,21 +490,21 @@ int backward_group(const work_plan *plan, const work_task *task, const attention
     if (all.from < all.to) {
         memset(d_q + all.from * plan->ldq, 0, (size_t)((all.to - all.from) * plan->ldq) * sizeof(float));
     }
-    for (int64_t first = number * GROUP_KEYS; first < end; first += BLOCK_KEYS) {
-        const int keys = (int)(end - first < BLOCK_KEYS ? end - first : BLOCK_KEYS);
-        if (!load_keys(plan, task, a, first, keys, s) && plan->hides) {
+    s->next = (rows_ahead){0};
+    for (next_step at = next_keys(plan, task, number * GROUP_KEYS, end), next; at.keys > 0; at = next) {
+        next = next_keys(plan, task, at.first_key + at.keys, end);
+        if (!load_keys(plan, task, a, at.first_key, at.keys, s) && plan->hides) {
             return 0;
         }
-        const row_range range = rows_that_see(plan, task, first, first + keys);
-        for (int64_t from = range.from; from < range.to; from += BACKWARD_ROWS) {
+        for (int64_t from = at.range.from; from < at.range.to; from += BACKWARD_ROWS) {
+            const int rows = rows_at_once(at.range, from);
+            const next_step same = {.range = at.range, .from = from + rows};
             if (large) {
-                look_ahead(plan, task, a, range, from, first + keys, end, s);
+                look_ahead(plan, task, a, same.from < at.range.to ? same : next, rows, d_q, s);
             }
-            if (!backward_block(plan, task, a, from, rows_at_once(range, from), first, keys, d_q, s)) {
-                return 0;
-            }
+            backward_block(plan, task, a, from, rows, at.first_key, at.keys, d_q, s);
         }
-        store_keys(plan, task, a, first, keys, s);
+        store_keys(plan, task, a, at.first_key, at.keys, s);
     }
     return 1;
 }

@@ -11,10 +11,11 @@ enum { GROUP_KEYS = 1024 }; /* whole blocks */
 
 typedef struct backward_scratch {
     float *d_q, *log_sum_exp, *factor, *delta; /* all rows of the task */
+    float *q, *d_o;                            /* the same, as the products take them */
     float *d_q_group; /* the same of one group of keys, where there are several */
-    float *q, *d_o, *scores, *products; /* a block of rows */
+    float *scores, *products; /* a block of rows */
     float *k, *v, *k_panels, *v_panels, *d_k, *d_v; /* a block of keys */
-    /* bf16: rows of pairs of the width above (q, d_o, k), and pairs of rows, of keys and of
+    /* bf16: rows of pairs of the width above (q, d_o, k), and pairs of all rows, of keys and of
      * rows of the scores, and the scores' gradients rounded */
     float *q_pairs, *d_o_pairs, *k_pairs, *score_pairs;
     uint16_t *rounded;
@@ -26,9 +27,8 @@ typedef struct backward_scratch {
 /* Bytes of a task's scratch; with base, its pieces. */
 size_t backward_lay_out(const work_plan *plan, void *base, backward_scratch *s);
 
-/* log_sum_exp, factor and delta of all rows. 0 where the reference has to do the task. */
-int backward_statistics(const work_plan *plan, const work_task *task, const attention_arrays *a,
-                        backward_scratch *s);
+/* q, d_o, log_sum_exp, factor and delta of all rows. 0 where the reference has to do the task. */
+int backward_rows(const work_plan *plan, const work_task *task, const attention_arrays *a, backward_scratch *s);
 
 /* The rows of the task that see keys of a group. */
 void backward_group_rows(const work_plan *plan, const work_task *task, int64_t number, int64_t *from, int64_t *to);
