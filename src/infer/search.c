@@ -29,8 +29,9 @@ typedef struct waiting_sentences {
     const size_t *offsets;
     const search_options *options;
     hypothesis_list *results;
-    size_t *order; /* longest first: what takes long starts early */
+    size_t *order; /* the indices as they are taken, longest first: what takes long starts early */
     size_t next, count;
+    size_t working; /* taken, not done yet */
     int threads;
     attn_status status; /* of the first that failed, and its sentence */
     char sentence[SENTENCE_ROOM];
@@ -94,19 +95,19 @@ static int32_t longest_translation(const model_config *c, const search_options *
     return (int32_t)most;
 }
 
-/* Takes sentences for this thread from the queue: as many as there is room for, but
- * not more than its share of those that are left. */
+/* Takes sentences for this thread from the queue: as many as there is room for, but not
+ * more than make up its share of all that wait or are in work. */
 static size_t take_sentences(worker *w, size_t *first) {
     waiting_sentences *q = w->queue;
     size_t taken = 0;
 #pragma omp critical(attn_search_queue)
     {
         *first = q->next;
-        size_t left = q->status ? 0 : q->count - q->next;
-        size_t share = (left + (size_t)q->threads - 1) / (size_t)q->threads;
-        size_t room = w->most_sentences - w->alive_count;
+        const size_t left = q->status ? 0 : q->count - q->next;
+        const size_t share = (left + q->working + (size_t)q->threads - 1) / (size_t)q->threads;
+        const size_t most = share < w->most_sentences ? share : w->most_sentences;
         int64_t tokens = w->alive_tokens;
-        while (taken < share && taken < room) {
+        while (taken < left && w->alive_count + taken < most) {
             tokens += (int64_t)length_of(q, q->order[q->next + taken]);
             if (tokens > w->options->batch_tokens && taken + w->alive_count > 0) {
                 break;
@@ -114,6 +115,7 @@ static size_t take_sentences(worker *w, size_t *first) {
             taken++;
         }
         q->next += taken;
+        q->working += taken;
     }
     return taken;
 }
@@ -130,6 +132,8 @@ static void drop_sentence(worker *w, size_t place) {
         w->alive[i - 1] = w->alive[i];
     }
     w->alive_count--;
+#pragma omp critical(attn_search_queue)
+    w->queue->working--;
 }
 
 /* Makes a taken sentence a living one. */
@@ -462,7 +466,8 @@ static int compare_lengths(const void *a, const void *b) {
     return x->index < y->index ? -1 : x->index > y->index;
 }
 
-/* The indices of the sentences that are not empty, longest first. */
+/* The indices of the sentences that are not empty, longest first, dealt to as many hands as there
+ * are threads, one hand behind the other: threads that share a few have as much to do. */
 static attn_status sort_sentences(waiting_sentences *q, size_t sentences) {
     sortable_length *list = memory_allocate_raw(sentences, sizeof *list);
     q->order = memory_allocate_raw(sentences, sizeof *q->order);
@@ -476,8 +481,12 @@ static attn_status sort_sentences(waiting_sentences *q, size_t sentences) {
         }
     }
     qsort(list, q->count, sizeof *list, compare_lengths);
-    for (size_t i = 0; i < q->count; i++) {
-        q->order[i] = list[i].index;
+    const size_t hands = (size_t)q->threads;
+    size_t place = 0;
+    for (size_t hand = 0; hand < hands; hand++) {
+        for (size_t i = hand; i < q->count; i += hands) {
+            q->order[place++] = list[i].index;
+        }
     }
     memory_free(list);
     return ATTN_OK;
@@ -502,12 +511,13 @@ static attn_status give_empty_results(const waiting_sentences *q, size_t sentenc
 
 attn_status search(searcher *s, const int32_t *ids, const size_t *offsets, size_t sentences,
                    const search_options *options, hypothesis_list *results) {
-    waiting_sentences q = {.s = s, .ids = ids, .offsets = offsets, .options = options, .results = results};
+    const int threads = omp_get_max_threads();
+    waiting_sentences q = {.s = s, .ids = ids, .offsets = offsets, .options = options, .results = results,
+                           .threads = omp_in_parallel() ? 1 : threads};
     attn_status status = give_empty_results(&q, sentences);
     status = status ? status : sort_sentences(&q, sentences);
     if (!status && q.count) {
-        int threads = omp_get_max_threads(), parts = omp_in_parallel() ? 1 : threads;
-        q.threads = (size_t)parts < q.count ? parts : (int)q.count;
+        q.threads = (size_t)q.threads < q.count ? q.threads : (int)q.count;
         if (q.threads == 1) { /* a step's products are too small to be shared */
             omp_set_num_threads(1);
         }
