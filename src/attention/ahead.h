@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-enum { AHEAD_ARRAYS = 8 };
+enum { AHEAD_ARRAYS = 12 }; /* more than any walk has */
 
 /* A walk through them, `piece` bytes at a time: `tokens` rows of `bytes` bytes of each array. */
 typedef struct rows_ahead {

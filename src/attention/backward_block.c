@@ -42,7 +42,7 @@ size_t backward_lay_out(const work_plan *plan, void *base, backward_scratch *s) 
     }
     s->rows = scratch_take(&at, BACKWARD_ROWS, sizeof(score_row));
     s->d_bias = scratch_take(&at, BACKWARD_ROWS, sizeof(float *));
-    s->next = (rows_ahead){0};
+    s->ahead = (rows_ahead){0};
     return at.used;
 }
 
@@ -184,10 +184,10 @@ static void make_scores(const work_plan *plan, const row_tile *tiles, int count,
     const int width = (int)plan->problem->d;
     if (plan->pairs) {
         plan->tile->product_columns_bf16(tiles, count, s->q + from * plan->ldq / 2, plan->ldq / 2, (width + 1) / 2,
-                                         s->k_panels, keys, s->scores, LD_SCORES, &s->next);
+                                         s->k_panels, keys, s->scores, LD_SCORES, &s->ahead);
     } else {
         plan->tile->product_columns(tiles, count, s->q + from * plan->ldq, plan->ldq, width, s->k_panels, keys, s->scores,
-                                    LD_SCORES, &s->next);
+                                    LD_SCORES, &s->ahead);
     }
 }
 
@@ -198,10 +198,10 @@ static void make_products(const work_plan *plan, const row_tile *tiles, int coun
     make_scores(plan, tiles, count, from, keys, s);
     if (plan->pairs) {
         plan->tile->product_columns_bf16(tiles, count, s->d_o + from * plan->ldv / 2, plan->ldv / 2, (width + 1) / 2,
-                                         s->v_panels, keys, s->products, LD_SCORES, &s->next);
+                                         s->v_panels, keys, s->products, LD_SCORES, &s->ahead);
     } else {
         plan->tile->product_columns(tiles, count, s->d_o + from * plan->ldv, plan->ldv, width, s->v_panels, keys,
-                                    s->products, LD_SCORES, &s->next);
+                                    s->products, LD_SCORES, &s->ahead);
     }
 }
 
@@ -248,42 +248,82 @@ static int is_covered(const row_tile *tiles, int count, int rows, int keys) {
     return rows == 0;
 }
 
-/* What a step works on next: the range's rows from `from` on, and keys, 0 where they are the present ones. */
-typedef struct next_step {
+/* A block of keys and the rows that see them, of which those from `from` on are at work. */
+typedef struct block_step {
     row_range range;
     int64_t from, first_key;
-    int keys;
-} next_step;
+    int keys; /* 0: none are left */
+} block_step;
+
+static block_step step_at(const work_plan *plan, const work_task *task, int64_t first, int64_t end) {
+    block_step step = {.first_key = first, .keys = (int)(end - first < BLOCK_KEYS ? end - first : BLOCK_KEYS)};
+    if (step.keys > 0) {
+        step.range = rows_that_see(plan, task, first, first + step.keys);
+        step.from = step.range.from;
+    }
+    return step;
+}
 
 /* Rows that lie one after the other. */
 static void add_rows(rows_ahead *ahead, const void *first, int64_t from, int64_t count, int64_t bytes) {
     ahead_add(ahead, (const char *)first + from * bytes, 0, count * bytes, 1);
 }
 
-/* Asks for it beside the products of `rows` rows. */
-static void look_ahead(const work_plan *plan, const work_task *task, const attention_arrays *a, next_step next,
-                       int rows, const float *d_q, backward_scratch *s) {
+/* What the next step needs of the rows and of a large head's keys. */
+static void add_next(const work_plan *plan, const work_task *task, const attention_arrays *a, const block_step *at,
+                     const block_step *next, const float *d_q, backward_scratch *s) {
     const problem_t *p = plan->problem;
     const int64_t size = dtype_size(p->dtype), value = plan->pairs ? sizeof(uint16_t) : sizeof(float);
-    const int in_cache = task->count * (2 * plan->ldq + plan->ldv) * (int64_t)sizeof(float) <= (int64_t)1 << 19;
-    const int64_t count = next.from < next.range.to && !in_cache ? rows_at_once(next.range, next.from) : 0;
-    rows_ahead *ahead = &s->next;
-    *ahead = (rows_ahead){0};
-    if (next.keys > 0) {
-        ahead_add(ahead, key_row(p, &task->sequence, a->k, p->k, next.first_key, task->kv_head),
-                  p->k.token * size, p->d * size, next.keys);
-        ahead_add(ahead, key_row(p, &task->sequence, a->v, p->v, next.first_key, task->kv_head),
-                  p->v.token * size, p->d_v * size, next.keys);
+    const int64_t bytes = task->count * (2 * plan->ldq + plan->ldv) * (int64_t)sizeof(float);
+    if (next->keys > 0 && next->first_key != at->first_key) {
+        ahead_add(&s->ahead, key_row(p, &task->sequence, a->k, p->k, next->first_key, task->kv_head),
+                  p->k.token * size, p->d * size, next->keys);
+        ahead_add(&s->ahead, key_row(p, &task->sequence, a->v, p->v, next->first_key, task->kv_head),
+                  p->v.token * size, p->d_v * size, next->keys);
     }
-    add_rows(ahead, s->q, next.from, count, plan->ldq * value);
-    add_rows(ahead, s->d_o, next.from, count, plan->ldv * value);
-    add_rows(ahead, d_q, next.from, count, plan->ldq * (int64_t)sizeof *d_q);
-    if (plan->pairs) {
-        add_rows(ahead, s->q_pairs, next.from, count, plan->ldq * value);
-        add_rows(ahead, s->d_o_pairs, next.from, count, plan->ldv * value);
+    if (next->from < next->range.to && bytes > (int64_t)1 << 19) { /* else they are in the second cache */
+        const int64_t rows = rows_at_once(next->range, next->from);
+        add_rows(&s->ahead, s->q, next->from, rows, plan->ldq * value);
+        add_rows(&s->ahead, s->d_o, next->from, rows, plan->ldv * value);
+        add_rows(&s->ahead, d_q, next->from, rows, plan->ldq * (int64_t)sizeof *d_q);
+        if (plan->pairs) {
+            add_rows(&s->ahead, s->q_pairs, next->from, rows, plan->ldq * value);
+            add_rows(&s->ahead, s->d_o_pairs, next->from, rows, plan->ldv * value);
+        }
+    }
+}
+
+/* Bias, its gradient and mask of a step's rows. */
+static void add_pairs(const work_plan *plan, const work_task *task, const attention_arrays *a, const block_step *at,
+                      int rows, rows_ahead *ahead) {
+    const problem_t *p = plan->problem;
+    const int64_t b = task->sequence.index, stride = p->bias_strides.query * (int64_t)sizeof(float);
+    const int64_t bytes = at->keys * (int64_t)sizeof(float);
+    if (p->bias && p->bias_strides.key == 1) {
+        const float *bias = bias_at(p, b, task->kv_head, at->from, at->first_key);
+        ahead_add(ahead, (const char *)bias, stride, bytes, rows);
+        if (a->gradients.bias) {
+            ahead_add(ahead, (const char *)(a->gradients.bias + (bias - p->bias)), stride, bytes, rows);
+        }
+    }
+    if (p->mask && p->mask_strides.key == 1) {
+        ahead_add(ahead, (const char *)mask_at(p, b, task->kv_head, at->from, at->first_key), p->mask_strides.query,
+                  at->keys, rows);
+    }
+}
+
+/* Beside a step's products, of `rows` rows, its own bias and mask are asked for and what the next one needs. */
+static void look_ahead(const work_plan *plan, const work_task *task, const attention_arrays *a, const block_step *at,
+                       int rows, const block_step *next, const float *d_q, backward_scratch *s) {
+    s->ahead = (rows_ahead){0};
+    if (plan->group == 1) {
+        add_pairs(plan, task, a, at, rows, &s->ahead);
+    }
+    if (plan_is_large(plan, 1)) {
+        add_next(plan, task, a, at, next, d_q, s);
     }
     const int64_t calls = 2 * ((rows + TILE_ROWS - 1) / TILE_ROWS) * (BLOCK_KEYS / plan->tile->panel);
-    ahead->piece = (ahead->lines + calls - 1) / calls * 64;
+    s->ahead.piece = (s->ahead.lines + calls - 1) / calls * 64;
 }
 
 /* One block of rows against one block of keys; d_q: of all rows. */
@@ -306,9 +346,9 @@ static void backward_block(const work_plan *plan, const work_task *task, const a
         memset(s->scores, 0, (size_t)rows * LD_SCORES * sizeof(float));
         memset(s->products, 0, (size_t)rows * LD_SCORES * sizeof(float));
     }
-    const int step = p->bias || p->mask ? 1 : count;
+    const int apart = (p->bias || p->mask) && plan->group > 1, step = apart ? 1 : count;
     for (int t = 0; t < count; t += step) {
-        if (p->bias || p->mask) {
+        if (apart) {
             ask_for_pairs(plan, tiles + t, s->rows, s->d_bias);
         }
         make_products(plan, tiles + t, step, from, keys, s);
@@ -473,36 +513,24 @@ void backward_group_rows(const work_plan *plan, const work_task *task, int64_t n
     *to = range.to;
 }
 
-static next_step next_keys(const work_plan *plan, const work_task *task, int64_t first, int64_t end) {
-    next_step next = {.first_key = first, .keys = (int)(end - first < BLOCK_KEYS ? end - first : BLOCK_KEYS)};
-    if (next.keys > 0) {
-        next.range = rows_that_see(plan, task, first, first + next.keys);
-        next.from = next.range.from;
-    }
-    return next;
-}
-
 int backward_group(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t number,
                    float *d_q, backward_scratch *s) {
     const int64_t end = group_end(task, number);
     const row_range all = rows_that_see(plan, task, number * GROUP_KEYS, end);
-    const int large = plan_is_large(plan, 1);
     if (all.from < all.to) {
         memset(d_q + all.from * plan->ldq, 0, (size_t)((all.to - all.from) * plan->ldq) * sizeof(float));
     }
-    s->next = (rows_ahead){0};
-    for (next_step at = next_keys(plan, task, number * GROUP_KEYS, end), next; at.keys > 0; at = next) {
-        next = next_keys(plan, task, at.first_key + at.keys, end);
+    s->ahead = (rows_ahead){0};
+    for (block_step at = step_at(plan, task, number * GROUP_KEYS, end), coming; at.keys > 0; at = coming) {
+        coming = step_at(plan, task, at.first_key + at.keys, end);
         if (!load_keys(plan, task, a, at.first_key, at.keys, s) && plan->hides) {
             return 0;
         }
-        for (int64_t from = at.range.from; from < at.range.to; from += BACKWARD_ROWS) {
-            const int rows = rows_at_once(at.range, from);
-            const next_step same = {.range = at.range, .from = from + rows};
-            if (large) {
-                look_ahead(plan, task, a, same.from < at.range.to ? same : next, rows, d_q, s);
-            }
-            backward_block(plan, task, a, from, rows, at.first_key, at.keys, d_q, s);
+        for (block_step next = at; at.from < at.range.to; at.from = next.from) {
+            const int rows = rows_at_once(at.range, at.from);
+            next.from = at.from + rows;
+            look_ahead(plan, task, a, &at, rows, next.from < at.range.to ? &next : &coming, d_q, s);
+            backward_block(plan, task, a, at.from, rows, at.first_key, at.keys, d_q, s);
         }
         store_keys(plan, task, a, at.first_key, at.keys, s);
     }

@@ -21,7 +21,7 @@ typedef struct backward_scratch {
     uint16_t *rounded;
     score_row *rows;
     float **d_bias;
-    rows_ahead next; /* asked for beside a block's products */
+    rows_ahead ahead; /* asked for beside a block's products */
 } backward_scratch;
 
 /* Bytes of a task's scratch; with base, its pieces. */
