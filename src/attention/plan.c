@@ -141,8 +141,9 @@ static int walk_to(const work_plan *plan, task_cut cut, task_walk *walk, int64_t
     }
     const int64_t inside = number - walk->first_task;
     task->sequence = walk->view;
-    task->kv_head = inside / walk->chunks;
-    task->first = inside % walk->chunks * walk->chunk_rows;
+    /* the heads of some rows one after the other: their rows lie in the same pages of memory */
+    task->kv_head = inside % plan->problem->kv_heads;
+    task->first = inside / plan->problem->kv_heads * walk->chunk_rows;
     task->count = walk->rows - task->first < walk->chunk_rows ? walk->rows - task->first : walk->chunk_rows;
     return 1;
 }
