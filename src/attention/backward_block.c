@@ -22,11 +22,11 @@ size_t backward_lay_out(const work_plan *plan, void *base, backward_scratch *s) 
     s->log_sum_exp = scratch_take(&at, all, sizeof(float));
     s->factor = scratch_take(&at, all, sizeof(float));
     s->delta = scratch_take(&at, all, sizeof(float));
-    const size_t value = plan->pairs ? sizeof(uint16_t) : sizeof(float), ld = ldv > LD_SCORES ? ldv : LD_SCORES;
+    const size_t value = plan->pairs ? sizeof(uint16_t) : sizeof(float);
     s->q = scratch_take(&at, all * ldq, value);
     s->d_o = scratch_take(&at, all * ldv, value);
-    s->scores = scratch_take(&at, BACKWARD_ROWS * ld, sizeof(float));
-    s->products = scratch_take(&at, BACKWARD_ROWS * ld, sizeof(float));
+    s->scores = scratch_take(&at, BACKWARD_ROWS * LD_SCORES, sizeof(float));
+    s->products = scratch_take(&at, BACKWARD_ROWS * LD_SCORES, sizeof(float));
     s->k = scratch_take(&at, BLOCK_KEYS * ldq, sizeof(float));
     s->v = scratch_take(&at, BLOCK_KEYS * ldv, sizeof(float));
     s->k_panels = scratch_take(&at, BLOCK_KEYS * ldq, sizeof(float));
@@ -75,20 +75,16 @@ static int load_queries(const work_plan *plan, const work_task *task, const atte
         o[n] = query_row(p, &task->sequence, a->o, p->o, i, head);
         positions[n] = (int32_t)(i + task->sequence.shift);
     }
-    float *d_o_rows = plan->pairs ? s->products : s->d_o + from * ldv;
-    int finite = load_rows(plan, d_o, rows, (int)p->d_v, d_o_rows, ldv, ROW_PLAIN, NULL);
-    load_rows(plan, o, rows, (int)p->d_v, s->scores, ldv, ROW_PLAIN, NULL);
-    for (int n = 0; n < rows; n++) {
-        s->delta[from + n] = plan->tile->dot(s->scores + n * ldv, d_o_rows + n * ldv, (int)p->d_v);
-    }
+    plan->tile->row_products(p->dtype, o, d_o, rows, (int)p->d_v, s->delta + from);
     if (!plan->pairs) {
-        return finite & load_rows(plan, q, rows, (int)p->d, s->q + from * ldq, ldq, ROW_QUERY, positions);
+        return load_rows(plan, q, rows, (int)p->d, s->q + from * ldq, ldq, ROW_QUERY, positions) &
+               load_rows(plan, d_o, rows, (int)p->d_v, s->d_o + from * ldv, ldv, ROW_PLAIN, NULL);
     }
-    uint16_t *q_rows = (uint16_t *)s->q + from * ldq, *rounded = (uint16_t *)s->d_o + from * ldv;
+    uint16_t *q_rows = (uint16_t *)s->q + from * ldq, *d_o_rows = (uint16_t *)s->d_o + from * ldv;
+    int finite = plan->tile->load_pairs(d_o, rows, (int)p->d_v, d_o_rows, ldv);
+    plan->tile->pair_rows(d_o_rows, ldv, rows, whole(p->d_v), s->d_o_pairs + from / 2 * ldv, ldv);
     finite &= plan->tile->load_pairs(q, rows, (int)p->d, q_rows, ldq);
     plan->tile->pair_rows(q_rows, ldq, rows, whole(p->d), s->q_pairs + from / 2 * ldq, ldq);
-    finite &= plan->tile->load_pairs(d_o, rows, (int)p->d_v, rounded, ldv);
-    plan->tile->pair_rows(rounded, ldv, rows, whole(p->d_v), s->d_o_pairs + from / 2 * ldv, ldv);
     return finite;
 }
 

@@ -167,6 +167,9 @@ typedef struct tile_kernels {
     void (*feature_slope)(const float *features, float *gradient, int width);
 
     float (*dot)(const float *a, const float *b, int width); /* rows padded to vectors */
+    /* <a[n], b[n]> of rows of f32 or bf16 values. */
+    void (*row_products)(attn_dtype dtype, const void *const *a, const void *const *b, int count, int width,
+                         float *products);
     void (*store_f32)(const float *row, float factor, int width, void *target);
     void (*store_bf16)(const float *row, float factor, int width, void *target);
 } tile_kernels;

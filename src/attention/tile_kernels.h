@@ -223,6 +223,30 @@ static void transpose(const float *const *source, int count, int width, float *p
 #include "attention/tile_linear.h"
 #include "attention/tile_short.h"
 
+/* --- products of rows with rows --------------------------------------------------------- */
+
+INLINE void row_products_of(const attn_dtype dtype, const void *const *a, const void *const *b, int count, int width,
+                            float *products) {
+    for (int r = 0; r < count; r++) {
+        vec sum = {0};
+        ask_row(a, r, count, width * (int64_t)sizeof_cached(dtype));
+        ask_row(b, r, count, width * (int64_t)sizeof_cached(dtype));
+        for (int c = 0; c < width; c += VECTOR) {
+            sum += load_cached(dtype, a[r], c, width) * load_cached(dtype, b[r], c, width);
+        }
+        products[r] = vec_sum(sum);
+    }
+}
+
+static void row_products(attn_dtype dtype, const void *const *a, const void *const *b, int count, int width,
+                         float *products) {
+    if (dtype == ATTN_F32) {
+        row_products_of(ATTN_F32, a, b, count, width, products);
+    } else {
+        row_products_of(ATTN_BF16, a, b, count, width, products);
+    }
+}
+
 /* --- additive scores ------------------------------------------------------------------- */
 
 static void additive_scores(const row_tile *tiles, int tiles_count, const float *a, int64_t lda,
@@ -275,7 +299,7 @@ static void additive_gradient(const row_tile *tiles, int tiles_count, const floa
         .short_backward = short_backward, .cache_scores = cache_scores, .cache_values = cache_values,         \
         .additive_scores = additive_scores, .additive_gradient = additive_gradient,             \
         .feature_map = feature_map, .feature_slope = feature_slope,                                 \
-        .dot = dot, .store_f32 = store_f32, .store_bf16 = store_bf16        \
+        .dot = dot, .row_products = row_products, .store_f32 = store_f32, .store_bf16 = store_bf16        \
     }
 
 #endif
