@@ -16,6 +16,7 @@ enum { LD_SCORES = BLOCK_KEYS + 16 };
 size_t backward_lay_out(const work_plan *plan, void *base, backward_scratch *s) {
     scratch_cursor at = {.base = base};
     const size_t ldq = (size_t)plan->ldq, ldv = (size_t)plan->ldv;
+    *s = (backward_scratch){0};
     const size_t all = (size_t)(plan->size.most_queries * plan->group);
     s->d_q = scratch_take(&at, all * ldq, sizeof(float));
     s->d_q_group = plan->size.most_keys > GROUP_KEYS ? scratch_take(&at, all * ldq, sizeof(float)) : NULL;
@@ -42,7 +43,6 @@ size_t backward_lay_out(const work_plan *plan, void *base, backward_scratch *s) 
     }
     s->rows = scratch_take(&at, BACKWARD_ROWS, sizeof(score_row));
     s->d_bias = scratch_take(&at, BACKWARD_ROWS, sizeof(float *));
-    s->ahead = (rows_ahead){0};
     return at.used;
 }
 
@@ -91,8 +91,8 @@ static int load_queries(const work_plan *plan, const work_task *task, const atte
 /* The log-sum-exp, in the unit of the kernels, of rows from .. from + rows - 1. Those that see
  * nothing get +inf, so that their weights are 0. Returns 1 if a log-sum-exp is so large
  * that its last bit, an error of every weight of the row, is worth correct_rows(). */
-static int row_statistics(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t from,
-                          int rows, backward_scratch *s) {
+static int row_statistics(const work_plan *plan, const work_task *task, const attention_arrays *a,
+                          int64_t from, int rows, backward_scratch *s) {
     int large = 0;
     for (int64_t r = from; r < from + rows; r++) {
         const float l = saved_log_sum_exp(plan, task, a, r);
@@ -100,7 +100,8 @@ static int row_statistics(const work_plan *plan, const work_task *task, const at
         const double exponent = plan->rule.modified ? (double)l : (double)l * 1.4426950408889634;
         s->log_sum_exp[r] = l == -INFINITY ? INFINITY : (float)exponent;
         /* what rounding the exponent takes away */
-        s->factor[r] = isfinite(l) ? 1.0f + 0.693147181f * (float)((double)s->log_sum_exp[r] - exponent) : 1.0f;
+        s->factor[r] =
+            isfinite(l) ? 1.0f + 0.693147181f * (float)((double)s->log_sum_exp[r] - exponent) : 1.0f;
     }
     return large;
 }
@@ -179,11 +180,11 @@ static void make_scores(const work_plan *plan, const row_tile *tiles, int count,
                         backward_scratch *s) {
     const int width = (int)plan->problem->d;
     if (plan->pairs) {
-        plan->tile->product_columns_bf16(tiles, count, s->q + from * plan->ldq / 2, plan->ldq / 2, (width + 1) / 2,
-                                         s->k_panels, keys, s->scores, LD_SCORES, &s->ahead);
+        plan->tile->product_columns_bf16(tiles, count, s->q + from * plan->ldq / 2, plan->ldq / 2,
+                                         (width + 1) / 2, s->k_panels, keys, s->scores, LD_SCORES, &s->ahead);
     } else {
-        plan->tile->product_columns(tiles, count, s->q + from * plan->ldq, plan->ldq, width, s->k_panels, keys, s->scores,
-                                    LD_SCORES, &s->ahead);
+        plan->tile->product_columns(tiles, count, s->q + from * plan->ldq, plan->ldq, width, s->k_panels,
+                                    keys, s->scores, LD_SCORES, &s->ahead);
     }
 }
 
@@ -193,11 +194,12 @@ static void make_products(const work_plan *plan, const row_tile *tiles, int coun
     const int width = (int)plan->problem->d_v;
     make_scores(plan, tiles, count, from, keys, s);
     if (plan->pairs) {
-        plan->tile->product_columns_bf16(tiles, count, s->d_o + from * plan->ldv / 2, plan->ldv / 2, (width + 1) / 2,
-                                         s->v_panels, keys, s->products, LD_SCORES, &s->ahead);
+        plan->tile->product_columns_bf16(tiles, count, s->d_o + from * plan->ldv / 2, plan->ldv / 2,
+                                         (width + 1) / 2, s->v_panels, keys, s->products, LD_SCORES,
+                                         &s->ahead);
     } else {
-        plan->tile->product_columns(tiles, count, s->d_o + from * plan->ldv, plan->ldv, width, s->v_panels, keys,
-                                    s->products, LD_SCORES, &s->ahead);
+        plan->tile->product_columns(tiles, count, s->d_o + from * plan->ldv, plan->ldv, width, s->v_panels,
+                                    keys, s->products, LD_SCORES, &s->ahead);
     }
 }
 
@@ -218,7 +220,9 @@ static int64_t rows_before(const work_plan *plan, const work_task *task, int64_t
     return from;
 }
 
-/* Rows that see some of the keys first .. end - 1; of pairs of rows, whole ones. */
+/* Rows that see some of the keys first .. end - 1, from an even one on where they are paired: that one may
+ * see nothing, and so may the second of the last pair; their weights are 0, and backward_rows() has found
+ * them finite. */
 typedef struct row_range {
     int64_t from, to;
 } row_range;
@@ -252,7 +256,8 @@ typedef struct block_step {
 } block_step;
 
 static block_step step_at(const work_plan *plan, const work_task *task, int64_t first, int64_t end) {
-    block_step step = {.first_key = first, .keys = (int)(end - first < BLOCK_KEYS ? end - first : BLOCK_KEYS)};
+    block_step step = {.first_key = first,
+                       .keys = (int)(end - first < BLOCK_KEYS ? end - first : BLOCK_KEYS)};
     if (step.keys > 0) {
         step.range = rows_that_see(plan, task, first, first + step.keys);
         step.from = step.range.from;
@@ -265,9 +270,9 @@ static void add_rows(rows_ahead *ahead, const void *first, int64_t from, int64_t
     ahead_add(ahead, (const char *)first + from * bytes, 0, count * bytes, 1);
 }
 
-/* What the next step needs of the rows and of a large head's keys. */
-static void add_next(const work_plan *plan, const work_task *task, const attention_arrays *a, const block_step *at,
-                     const block_step *next, const float *d_q, backward_scratch *s) {
+/* What the next step needs of the keys, and of a large head's rows. */
+static void add_next(const work_plan *plan, const work_task *task, const attention_arrays *a,
+                     const block_step *at, const block_step *next, const float *d_q, backward_scratch *s) {
     const problem_t *p = plan->problem;
     const int64_t size = dtype_size(p->dtype), value = plan->pairs ? sizeof(uint16_t) : sizeof(float);
     const int64_t bytes = task->count * (2 * plan->ldq + plan->ldv) * (int64_t)sizeof(float);
@@ -290,27 +295,30 @@ static void add_next(const work_plan *plan, const work_task *task, const attenti
 }
 
 /* Bias, its gradient and mask of a step's rows. */
-static void add_pairs(const work_plan *plan, const work_task *task, const attention_arrays *a, const block_step *at,
-                      int rows, rows_ahead *ahead) {
+static void add_pairs(const work_plan *plan, const work_task *task, const attention_arrays *a,
+                      const block_step *at, int rows, rows_ahead *ahead) {
     const problem_t *p = plan->problem;
     const int64_t b = task->sequence.index, stride = p->bias_strides.query * (int64_t)sizeof(float);
     const int64_t bytes = at->keys * (int64_t)sizeof(float);
     if (p->bias && p->bias_strides.key == 1) {
         const float *bias = bias_at(p, b, task->kv_head, at->from, at->first_key);
-        ahead_add(ahead, (const char *)bias, stride, bytes, rows);
+        const int64_t different = stride ? rows : 1;
+        ahead_add(ahead, (const char *)bias, stride, bytes, different);
         if (a->gradients.bias) {
-            ahead_add(ahead, (const char *)(a->gradients.bias + (bias - p->bias)), stride, bytes, rows);
+            ahead_add(ahead, (const char *)(a->gradients.bias + (bias - p->bias)), stride, bytes, different);
         }
     }
     if (p->mask && p->mask_strides.key == 1) {
-        ahead_add(ahead, (const char *)mask_at(p, b, task->kv_head, at->from, at->first_key), p->mask_strides.query,
-                  at->keys, rows);
+        ahead_add(ahead, (const char *)mask_at(p, b, task->kv_head, at->from, at->first_key),
+                  p->mask_strides.query, at->keys, p->mask_strides.query ? rows : 1);
     }
 }
 
-/* Beside a step's products, of `rows` rows, its own bias and mask are asked for and what the next one needs. */
-static void look_ahead(const work_plan *plan, const work_task *task, const attention_arrays *a, const block_step *at,
-                       int rows, const block_step *next, const float *d_q, backward_scratch *s) {
+/* Beside a step's products, of `rows` rows, its own bias, the bias's gradient and its mask are asked for and
+ * what the next step needs. */
+static void look_ahead(const work_plan *plan, const work_task *task, const attention_arrays *a,
+                       const block_step *at, int rows, const block_step *next, const float *d_q,
+                       backward_scratch *s) {
     s->ahead = (rows_ahead){0};
     if (plan->group == 1) {
         add_pairs(plan, task, a, at, rows, &s->ahead);
@@ -324,8 +332,8 @@ static void look_ahead(const work_plan *plan, const work_task *task, const atten
 
 /* One block of rows against one block of keys; d_q: of all rows. */
 static void backward_block(const work_plan *plan, const work_task *task, const attention_arrays *a,
-                          int64_t from, int rows, int64_t first_key, int keys,
-                          float *d_q, backward_scratch *s) {
+                           int64_t from, int rows, int64_t first_key, int keys, float *d_q,
+                           backward_scratch *s) {
     const problem_t *p = plan->problem;
     const tile_kernels *tile = plan->tile;
     const int columns_q = plan_columns(plan, p->d), columns_v = plan_columns(plan, p->d_v);
@@ -360,22 +368,24 @@ static void backward_block(const work_plan *plan, const work_task *task, const a
             memset(s->products + rows * LD_SCORES, 0, (size_t)whole(keys) * sizeof(float));
         }
         tile->round_pairs(s->scores, LD_SCORES, even, whole(keys), s->score_pairs, LD_SCORES);
-        tile->product_terms_bf16(key_tiles, key_count, s->score_pairs, 1, LD_SCORES, s->d_o_pairs + from / 2 * plan->ldv,
-                                 plan->ldv, columns_v, s->d_v, plan->ldv, NULL);
+        tile->product_terms_bf16(key_tiles, key_count, s->score_pairs, 1, LD_SCORES,
+                                 s->d_o_pairs + from / 2 * plan->ldv, plan->ldv, columns_v, s->d_v, plan->ldv,
+                                 NULL);
         tile->round_pairs(s->products, LD_SCORES, even, whole(keys), s->score_pairs, LD_SCORES);
-        tile->product_terms_bf16(key_tiles, key_count, s->score_pairs, 1, LD_SCORES, s->q_pairs + from / 2 * plan->ldq,
-                                 plan->ldq, columns_q, s->d_k, plan->ldq, NULL);
+        tile->product_terms_bf16(key_tiles, key_count, s->score_pairs, 1, LD_SCORES,
+                                 s->q_pairs + from / 2 * plan->ldq, plan->ldq, columns_q, s->d_k, plan->ldq,
+                                 NULL);
         tile->round_rows(tiles, count, s->products, LD_SCORES, s->rounded, LD_SCORES);
         tile->product_terms_bf16(tiles, count, (const float *)(const void *)s->rounded, LD_SCORES / 2,
                                  1, s->k_pairs, plan->ldq, columns_q, d_q, plan->ldq, NULL);
         return;
     }
-    tile->product_terms(key_tiles, key_count, s->scores, 1, LD_SCORES, s->d_o + from * plan->ldv, plan->ldv, columns_v,
-                        s->d_v, plan->ldv, NULL);
-    tile->product_terms(key_tiles, key_count, s->products, 1, LD_SCORES, s->q + from * plan->ldq, plan->ldq, columns_q,
-                        s->d_k, plan->ldq, NULL);
-    tile->product_terms(tiles, count, s->products, LD_SCORES, 1, s->k, plan->ldq, columns_q, d_q,
-                        plan->ldq, NULL);
+    tile->product_terms(key_tiles, key_count, s->scores, 1, LD_SCORES, s->d_o + from * plan->ldv, plan->ldv,
+                        columns_v, s->d_v, plan->ldv, NULL);
+    tile->product_terms(key_tiles, key_count, s->products, 1, LD_SCORES, s->q + from * plan->ldq, plan->ldq,
+                        columns_q, s->d_k, plan->ldq, NULL);
+    tile->product_terms(tiles, count, s->products, LD_SCORES, 1, s->k, plan->ldq, columns_q, d_q, plan->ldq,
+                        NULL);
 }
 
 static void store_row(const work_plan *plan, float *row, float factor, int64_t width, const void *to) {
@@ -481,7 +491,8 @@ static void correct_rows(const work_plan *plan, const work_task *task, const att
     }
 }
 
-int backward_rows(const work_plan *plan, const work_task *task, const attention_arrays *a, backward_scratch *s) {
+int backward_rows(const work_plan *plan, const work_task *task, const attention_arrays *a,
+                  backward_scratch *s) {
     int large = 0, finite = 1;
     for (int64_t from = 0; from < task->count; from += BACKWARD_ROWS) {
         const int rows = rows_at_once((row_range){0, task->count}, from);
@@ -516,7 +527,6 @@ int backward_group(const work_plan *plan, const work_task *task, const attention
     if (all.from < all.to) {
         memset(d_q + all.from * plan->ldq, 0, (size_t)((all.to - all.from) * plan->ldq) * sizeof(float));
     }
-    s->ahead = (rows_ahead){0};
     for (block_step at = step_at(plan, task, number * GROUP_KEYS, end), coming; at.keys > 0; at = coming) {
         coming = step_at(plan, task, at.first_key + at.keys, end);
         if (!load_keys(plan, task, a, at.first_key, at.keys, s) && plan->hides) {

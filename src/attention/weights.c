@@ -222,7 +222,7 @@ static int rows_left(const work_task *task, int64_t from) {
 }
 
 /* With a log-sum-exp that is large its last bit, an error of all weights of the row, counts: the
- * inverse of the weights' sum becomes the row's factor (see correct_rows() in backward.c). */
+ * inverse of the weights' sum becomes the row's factor (see correct_rows() in backward_block.c). */
 static void row_factors(const work_plan *plan, const work_task *task, const weights_call *call,
                         weights_scratch *s) {
     const float *sinks = plan->problem->sinks;
