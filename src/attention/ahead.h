@@ -49,6 +49,11 @@ static inline void ahead_next(rows_ahead *a) {
     }
 }
 
+/* Spreads all of it over `calls` (at least 1) of ask_ahead(). */
+static inline void ahead_spread(rows_ahead *a, int64_t calls) {
+    a->piece = (a->lines + calls - 1) / calls * 64;
+}
+
 /* Asks for the next piece. */
 static inline void ask_ahead(rows_ahead *a) {
     for (int64_t left = a->piece; left > 0 && a->at_array < a->arrays;) {

@@ -32,13 +32,7 @@ static int run_groups(const work_plan *plan, const work_task *task, const backwa
     for (int t = 0; t < count; t++) {
         backward_scratch own;
         backward_lay_out(plan, scratch + (size_t)t * call->scratch_size, &own);
-        own.q = s->q;
-        own.d_o = s->d_o;
-        own.q_pairs = s->q_pairs;
-        own.d_o_pairs = s->d_o_pairs;
-        own.log_sum_exp = s->log_sum_exp;
-        own.factor = s->factor;
-        own.delta = s->delta;
+        own.loaded = s->loaded;
         refused += !backward_group(plan, task, &call->arrays, first + t, first + t ? own.d_q_group : s->d_q, &own);
     }
     for (int t = first ? 0 : 1; t < count && !refused; t++) {

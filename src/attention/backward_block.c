@@ -20,12 +20,12 @@ size_t backward_lay_out(const work_plan *plan, void *base, backward_scratch *s) 
     const size_t all = (size_t)(plan->size.most_queries * plan->group);
     s->d_q = scratch_take(&at, all * ldq, sizeof(float));
     s->d_q_group = plan->size.most_keys > GROUP_KEYS ? scratch_take(&at, all * ldq, sizeof(float)) : NULL;
-    s->log_sum_exp = scratch_take(&at, all, sizeof(float));
-    s->factor = scratch_take(&at, all, sizeof(float));
-    s->delta = scratch_take(&at, all, sizeof(float));
+    s->loaded.log_sum_exp = scratch_take(&at, all, sizeof(float));
+    s->loaded.factor = scratch_take(&at, all, sizeof(float));
+    s->loaded.delta = scratch_take(&at, all, sizeof(float));
     const size_t value = plan->pairs ? sizeof(uint16_t) : sizeof(float);
-    s->q = scratch_take(&at, all * ldq, value);
-    s->d_o = scratch_take(&at, all * ldv, value);
+    s->loaded.q = scratch_take(&at, all * ldq, value);
+    s->loaded.d_o = scratch_take(&at, all * ldv, value);
     s->scores = scratch_take(&at, BACKWARD_ROWS * LD_SCORES, sizeof(float));
     s->products = scratch_take(&at, BACKWARD_ROWS * LD_SCORES, sizeof(float));
     s->k = scratch_take(&at, BLOCK_KEYS * ldq, sizeof(float));
@@ -35,8 +35,8 @@ size_t backward_lay_out(const work_plan *plan, void *base, backward_scratch *s) 
     s->d_k = scratch_take(&at, BLOCK_KEYS * ldq, sizeof(float));
     s->d_v = scratch_take(&at, BLOCK_KEYS * ldv, sizeof(float));
     if (plan->pairs) {
-        s->q_pairs = scratch_take(&at, (all + 1) / 2 * ldq, sizeof(float));
-        s->d_o_pairs = scratch_take(&at, (all + 1) / 2 * ldv, sizeof(float));
+        s->loaded.q_pairs = scratch_take(&at, (all + 1) / 2 * ldq, sizeof(float));
+        s->loaded.d_o_pairs = scratch_take(&at, (all + 1) / 2 * ldv, sizeof(float));
         s->k_pairs = scratch_take(&at, BLOCK_KEYS / 2 * ldq, sizeof(float));
         s->score_pairs = scratch_take(&at, BACKWARD_ROWS / 2 * LD_SCORES, sizeof(float));
         s->rounded = scratch_take(&at, BACKWARD_ROWS * LD_SCORES, sizeof(uint16_t));
@@ -75,16 +75,17 @@ static int load_queries(const work_plan *plan, const work_task *task, const atte
         o[n] = query_row(p, &task->sequence, a->o, p->o, i, head);
         positions[n] = (int32_t)(i + task->sequence.shift);
     }
-    plan->tile->row_products(p->dtype, o, d_o, rows, (int)p->d_v, s->delta + from);
+    plan->tile->row_products(p->dtype, o, d_o, rows, (int)p->d_v, s->loaded.delta + from);
     if (!plan->pairs) {
-        return load_rows(plan, q, rows, (int)p->d, s->q + from * ldq, ldq, ROW_QUERY, positions) &
-               load_rows(plan, d_o, rows, (int)p->d_v, s->d_o + from * ldv, ldv, ROW_PLAIN, NULL);
+        return load_rows(plan, q, rows, (int)p->d, s->loaded.q + from * ldq, ldq, ROW_QUERY, positions) &
+               load_rows(plan, d_o, rows, (int)p->d_v, s->loaded.d_o + from * ldv, ldv, ROW_PLAIN, NULL);
     }
-    uint16_t *q_rows = (uint16_t *)s->q + from * ldq, *d_o_rows = (uint16_t *)s->d_o + from * ldv;
+    uint16_t *q_rows = (uint16_t *)s->loaded.q + from * ldq,
+             *d_o_rows = (uint16_t *)s->loaded.d_o + from * ldv;
     int finite = plan->tile->load_pairs(d_o, rows, (int)p->d_v, d_o_rows, ldv);
-    plan->tile->pair_rows(d_o_rows, ldv, rows, whole(p->d_v), s->d_o_pairs + from / 2 * ldv, ldv);
+    plan->tile->pair_rows(d_o_rows, ldv, rows, whole(p->d_v), s->loaded.d_o_pairs + from / 2 * ldv, ldv);
     finite &= plan->tile->load_pairs(q, rows, (int)p->d, q_rows, ldq);
-    plan->tile->pair_rows(q_rows, ldq, rows, whole(p->d), s->q_pairs + from / 2 * ldq, ldq);
+    plan->tile->pair_rows(q_rows, ldq, rows, whole(p->d), s->loaded.q_pairs + from / 2 * ldq, ldq);
     return finite;
 }
 
@@ -98,10 +99,10 @@ static int row_statistics(const work_plan *plan, const work_task *task, const at
         const float l = saved_log_sum_exp(plan, task, a, r);
         large |= fabsf(l) > 16.0f && l > -INFINITY;
         const double exponent = plan->rule.modified ? (double)l : (double)l * 1.4426950408889634;
-        s->log_sum_exp[r] = l == -INFINITY ? INFINITY : (float)exponent;
+        s->loaded.log_sum_exp[r] = l == -INFINITY ? INFINITY : (float)exponent;
         /* what rounding the exponent takes away */
-        s->factor[r] =
-            isfinite(l) ? 1.0f + 0.693147181f * (float)((double)s->log_sum_exp[r] - exponent) : 1.0f;
+        s->loaded.factor[r] =
+            isfinite(l) ? 1.0f + 0.693147181f * (float)((double)s->loaded.log_sum_exp[r] - exponent) : 1.0f;
     }
     return large;
 }
@@ -180,11 +181,11 @@ static void make_scores(const work_plan *plan, const row_tile *tiles, int count,
                         backward_scratch *s) {
     const int width = (int)plan->problem->d;
     if (plan->pairs) {
-        plan->tile->product_columns_bf16(tiles, count, s->q + from * plan->ldq / 2, plan->ldq / 2,
+        plan->tile->product_columns_bf16(tiles, count, s->loaded.q + from * plan->ldq / 2, plan->ldq / 2,
                                          (width + 1) / 2, s->k_panels, keys, s->scores, LD_SCORES, &s->ahead);
     } else {
-        plan->tile->product_columns(tiles, count, s->q + from * plan->ldq, plan->ldq, width, s->k_panels,
-                                    keys, s->scores, LD_SCORES, &s->ahead);
+        plan->tile->product_columns(tiles, count, s->loaded.q + from * plan->ldq, plan->ldq, width,
+                                    s->k_panels, keys, s->scores, LD_SCORES, &s->ahead);
     }
 }
 
@@ -194,12 +195,12 @@ static void make_products(const work_plan *plan, const row_tile *tiles, int coun
     const int width = (int)plan->problem->d_v;
     make_scores(plan, tiles, count, from, keys, s);
     if (plan->pairs) {
-        plan->tile->product_columns_bf16(tiles, count, s->d_o + from * plan->ldv / 2, plan->ldv / 2,
+        plan->tile->product_columns_bf16(tiles, count, s->loaded.d_o + from * plan->ldv / 2, plan->ldv / 2,
                                          (width + 1) / 2, s->v_panels, keys, s->products, LD_SCORES,
                                          &s->ahead);
     } else {
-        plan->tile->product_columns(tiles, count, s->d_o + from * plan->ldv, plan->ldv, width, s->v_panels,
-                                    keys, s->products, LD_SCORES, &s->ahead);
+        plan->tile->product_columns(tiles, count, s->loaded.d_o + from * plan->ldv, plan->ldv, width,
+                                    s->v_panels, keys, s->products, LD_SCORES, &s->ahead);
     }
 }
 
@@ -249,15 +250,14 @@ static int is_covered(const row_tile *tiles, int count, int rows, int keys) {
 }
 
 /* A block of keys and the rows that see them, of which those from `from` on are at work. */
-typedef struct block_step {
+typedef struct key_step {
     row_range range;
     int64_t from, first_key;
     int keys; /* 0: none are left */
-} block_step;
+} key_step;
 
-static block_step step_at(const work_plan *plan, const work_task *task, int64_t first, int64_t end) {
-    block_step step = {.first_key = first,
-                       .keys = (int)(end - first < BLOCK_KEYS ? end - first : BLOCK_KEYS)};
+static key_step step_at(const work_plan *plan, const work_task *task, int64_t first, int64_t end) {
+    key_step step = {.first_key = first, .keys = (int)(end - first < BLOCK_KEYS ? end - first : BLOCK_KEYS)};
     if (step.keys > 0) {
         step.range = rows_that_see(plan, task, first, first + step.keys);
         step.from = step.range.from;
@@ -272,7 +272,7 @@ static void add_rows(rows_ahead *ahead, const void *first, int64_t from, int64_t
 
 /* What the next step needs of the keys, and of a large head's rows. */
 static void add_next(const work_plan *plan, const work_task *task, const attention_arrays *a,
-                     const block_step *at, const block_step *next, const float *d_q, backward_scratch *s) {
+                     const key_step *at, const key_step *next, const float *d_q, backward_scratch *s) {
     const problem_t *p = plan->problem;
     const int64_t size = dtype_size(p->dtype), value = plan->pairs ? sizeof(uint16_t) : sizeof(float);
     const int64_t bytes = task->count * (2 * plan->ldq + plan->ldv) * (int64_t)sizeof(float);
@@ -284,50 +284,28 @@ static void add_next(const work_plan *plan, const work_task *task, const attenti
     }
     if (next->from < next->range.to && bytes > (int64_t)1 << 19) { /* else they are in the second cache */
         const int64_t rows = rows_at_once(next->range, next->from);
-        add_rows(&s->ahead, s->q, next->from, rows, plan->ldq * value);
-        add_rows(&s->ahead, s->d_o, next->from, rows, plan->ldv * value);
+        add_rows(&s->ahead, s->loaded.q, next->from, rows, plan->ldq * value);
+        add_rows(&s->ahead, s->loaded.d_o, next->from, rows, plan->ldv * value);
         add_rows(&s->ahead, d_q, next->from, rows, plan->ldq * (int64_t)sizeof *d_q);
         if (plan->pairs) {
-            add_rows(&s->ahead, s->q_pairs, next->from, rows, plan->ldq * value);
-            add_rows(&s->ahead, s->d_o_pairs, next->from, rows, plan->ldv * value);
+            add_rows(&s->ahead, s->loaded.q_pairs, next->from, rows, plan->ldq * value);
+            add_rows(&s->ahead, s->loaded.d_o_pairs, next->from, rows, plan->ldv * value);
         }
-    }
-}
-
-/* Bias, its gradient and mask of a step's rows. */
-static void add_pairs(const work_plan *plan, const work_task *task, const attention_arrays *a,
-                      const block_step *at, int rows, rows_ahead *ahead) {
-    const problem_t *p = plan->problem;
-    const int64_t b = task->sequence.index, stride = p->bias_strides.query * (int64_t)sizeof(float);
-    const int64_t bytes = at->keys * (int64_t)sizeof(float);
-    if (p->bias && p->bias_strides.key == 1) {
-        const float *bias = bias_at(p, b, task->kv_head, at->from, at->first_key);
-        const int64_t different = stride ? rows : 1;
-        ahead_add(ahead, (const char *)bias, stride, bytes, different);
-        if (a->gradients.bias) {
-            ahead_add(ahead, (const char *)(a->gradients.bias + (bias - p->bias)), stride, bytes, different);
-        }
-    }
-    if (p->mask && p->mask_strides.key == 1) {
-        ahead_add(ahead, (const char *)mask_at(p, b, task->kv_head, at->from, at->first_key),
-                  p->mask_strides.query, at->keys, p->mask_strides.query ? rows : 1);
     }
 }
 
 /* Beside a step's products, of `rows` rows, its own bias, the bias's gradient and its mask are asked for and
  * what the next step needs. */
 static void look_ahead(const work_plan *plan, const work_task *task, const attention_arrays *a,
-                       const block_step *at, int rows, const block_step *next, const float *d_q,
+                       const key_step *at, int rows, const key_step *next, const float *d_q,
                        backward_scratch *s) {
     s->ahead = (rows_ahead){0};
-    if (plan->group == 1) {
-        add_pairs(plan, task, a, at, rows, &s->ahead);
-    }
+    add_pairs(plan, task, a->gradients.bias, at->from, rows, at->first_key, at->keys, &s->ahead);
     if (plan_is_large(plan, 1)) {
         add_next(plan, task, a, at, next, d_q, s);
     }
     const int64_t calls = 2 * ((rows + TILE_ROWS - 1) / TILE_ROWS) * (BLOCK_KEYS / plan->tile->panel);
-    s->ahead.piece = (s->ahead.lines + calls - 1) / calls * 64;
+    ahead_spread(&s->ahead, calls);
 }
 
 /* One block of rows against one block of keys; d_q: of all rows. */
@@ -357,8 +335,8 @@ static void backward_block(const work_plan *plan, const work_task *task, const a
         }
         make_products(plan, tiles + t, step, from, keys, s);
         tile->gradient(tiles + t, step, s->rows, &plan->rule, first_key, s->scores, s->products, LD_SCORES,
-                       s->log_sum_exp + from, s->factor + from, s->delta + from, s->d_bias,
-                       p->bias_strides.key);
+                       s->loaded.log_sum_exp + from, s->loaded.factor + from, s->loaded.delta + from,
+                       s->d_bias, p->bias_strides.key);
     }
     d_q += from * plan->ldq;
     if (plan->pairs) {
@@ -369,21 +347,21 @@ static void backward_block(const work_plan *plan, const work_task *task, const a
         }
         tile->round_pairs(s->scores, LD_SCORES, even, whole(keys), s->score_pairs, LD_SCORES);
         tile->product_terms_bf16(key_tiles, key_count, s->score_pairs, 1, LD_SCORES,
-                                 s->d_o_pairs + from / 2 * plan->ldv, plan->ldv, columns_v, s->d_v, plan->ldv,
-                                 NULL);
+                                 s->loaded.d_o_pairs + from / 2 * plan->ldv, plan->ldv, columns_v, s->d_v,
+                                 plan->ldv, NULL);
         tile->round_pairs(s->products, LD_SCORES, even, whole(keys), s->score_pairs, LD_SCORES);
         tile->product_terms_bf16(key_tiles, key_count, s->score_pairs, 1, LD_SCORES,
-                                 s->q_pairs + from / 2 * plan->ldq, plan->ldq, columns_q, s->d_k, plan->ldq,
-                                 NULL);
+                                 s->loaded.q_pairs + from / 2 * plan->ldq, plan->ldq, columns_q, s->d_k,
+                                 plan->ldq, NULL);
         tile->round_rows(tiles, count, s->products, LD_SCORES, s->rounded, LD_SCORES);
         tile->product_terms_bf16(tiles, count, (const float *)(const void *)s->rounded, LD_SCORES / 2,
                                  1, s->k_pairs, plan->ldq, columns_q, d_q, plan->ldq, NULL);
         return;
     }
-    tile->product_terms(key_tiles, key_count, s->scores, 1, LD_SCORES, s->d_o + from * plan->ldv, plan->ldv,
-                        columns_v, s->d_v, plan->ldv, NULL);
-    tile->product_terms(key_tiles, key_count, s->products, 1, LD_SCORES, s->q + from * plan->ldq, plan->ldq,
-                        columns_q, s->d_k, plan->ldq, NULL);
+    tile->product_terms(key_tiles, key_count, s->scores, 1, LD_SCORES, s->loaded.d_o + from * plan->ldv,
+                        plan->ldv, columns_v, s->d_v, plan->ldv, NULL);
+    tile->product_terms(key_tiles, key_count, s->products, 1, LD_SCORES, s->loaded.q + from * plan->ldq,
+                        plan->ldq, columns_q, s->d_k, plan->ldq, NULL);
     tile->product_terms(tiles, count, s->products, LD_SCORES, 1, s->k, plan->ldq, columns_q, d_q, plan->ldq,
                         NULL);
 }
@@ -431,7 +409,8 @@ void backward_store_queries(const work_plan *plan, const work_task *task, const 
 
 /* exp(sink - l) with the exponent that the kernels have, as rounded: the row's factor is for that. */
 static double sink_weight(const work_plan *plan, const work_task *task, int64_t r, const backward_scratch *s) {
-    const double sink = (double)plan->problem->sinks[row_head(plan, task, r)], l = (double)s->log_sum_exp[r];
+    const double sink = (double)plan->problem->sinks[row_head(plan, task, r)],
+                 l = (double)s->loaded.log_sum_exp[r];
     return plan->rule.modified ? exp(sink - l) : exp2(sink * 1.4426950408889634 - l);
 }
 
@@ -441,7 +420,8 @@ void backward_sinks(const work_plan *plan, const work_task *task, const attentio
                     const backward_scratch *s, double *d_sinks) {
     for (int64_t r = 0; r < task->count; r++) {
         if (saved_log_sum_exp(plan, task, a, r) > -INFINITY) {
-            d_sinks[row_head(plan, task, r)] -= sink_weight(plan, task, r, s) * (double)(s->factor[r] * s->delta[r]);
+            d_sinks[row_head(plan, task, r)] -=
+                sink_weight(plan, task, r, s) * (double)(s->loaded.factor[r] * s->loaded.delta[r]);
         }
     }
 }
@@ -465,7 +445,7 @@ static void correct_rows(const work_plan *plan, const work_task *task, const att
     row_tile tiles[BACKWARD_ROWS / TILE_ROWS];
     for (int64_t r = 0; r < task->count; r++) {
         const float l = saved_log_sum_exp(plan, task, a, r);
-        s->factor[r] = p->sinks && l > -INFINITY ? (float)sink_weight(plan, task, r, s) : 0;
+        s->loaded.factor[r] = p->sinks && l > -INFINITY ? (float)sink_weight(plan, task, r, s) : 0;
     }
     for (int64_t first = 0; first < task->sequence.length; first += BLOCK_KEYS) {
         const int64_t left = task->sequence.length - first;
@@ -478,16 +458,16 @@ static void correct_rows(const work_plan *plan, const work_task *task, const att
             const int count = cut_tiles(s->rows, rows, tiles);
             make_scores(plan, tiles, count, from, keys, s);
             plan->tile->weights(tiles, count, s->rows, &plan->rule, s->scores, LD_SCORES,
-                                s->log_sum_exp + from);
+                                s->loaded.log_sum_exp + from);
             for (int n = 0; n < rows; n++) {
                 for (int j = s->rows[n].low; j < s->rows[n].high; j++) {
-                    s->factor[from + n] += s->scores[n * LD_SCORES + j];
+                    s->loaded.factor[from + n] += s->scores[n * LD_SCORES + j];
                 }
             }
         }
     }
     for (int64_t r = 0; r < task->count; r++) {
-        s->factor[r] = s->log_sum_exp[r] < INFINITY ? 1.0f / s->factor[r] : 0;
+        s->loaded.factor[r] = s->loaded.log_sum_exp[r] < INFINITY ? 1.0f / s->loaded.factor[r] : 0;
     }
 }
 
@@ -527,12 +507,12 @@ int backward_group(const work_plan *plan, const work_task *task, const attention
     if (all.from < all.to) {
         memset(d_q + all.from * plan->ldq, 0, (size_t)((all.to - all.from) * plan->ldq) * sizeof(float));
     }
-    for (block_step at = step_at(plan, task, number * GROUP_KEYS, end), coming; at.keys > 0; at = coming) {
+    for (key_step at = step_at(plan, task, number * GROUP_KEYS, end), coming; at.keys > 0; at = coming) {
         coming = step_at(plan, task, at.first_key + at.keys, end);
         if (!load_keys(plan, task, a, at.first_key, at.keys, s) && plan->hides) {
             return 0;
         }
-        for (block_step next = at; at.from < at.range.to; at.from = next.from) {
+        for (key_step next = at; at.from < at.range.to; at.from = next.from) {
             const int rows = rows_at_once(at.range, at.from);
             next.from = at.from + rows;
             look_ahead(plan, task, a, &at, rows, next.from < at.range.to ? &next : &coming, d_q, s);

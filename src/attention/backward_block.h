@@ -4,20 +4,26 @@
 #ifndef ATTN_ATTENTION_BACKWARD_BLOCK_H
 #define ATTN_ATTENTION_BACKWARD_BLOCK_H
 
-#include "attention/ahead.h"
 #include "attention/plan.h"
 
 enum { GROUP_KEYS = 1024 }; /* whole blocks */
 
+/* What backward_rows() makes of all rows of the task, and threads that share it only read. */
+typedef struct loaded_rows {
+    float *log_sum_exp, *factor, *delta;
+    float *q, *d_o;             /* as the products take them: in bf16 pairs of the width */
+    float *q_pairs, *d_o_pairs; /* bf16: pairs of rows */
+} loaded_rows;
+
 typedef struct backward_scratch {
-    float *d_q, *log_sum_exp, *factor, *delta; /* all rows of the task */
-    float *q, *d_o;                            /* the same, as the products take them */
+    loaded_rows loaded;
+    float *d_q;       /* all rows of the task */
     float *d_q_group; /* the same of one group of keys, where there are several */
     float *scores, *products; /* a block of rows */
     float *k, *v, *k_panels, *v_panels, *d_k, *d_v; /* a block of keys */
-    /* bf16: rows of pairs of the width above (q, d_o, k), and pairs of all rows, of keys and of
-     * rows of the scores, and the scores' gradients rounded */
-    float *q_pairs, *d_o_pairs, *k_pairs, *score_pairs;
+    /* bf16: rows of pairs of the width above (k), and pairs of keys and of rows of the scores, and the
+     * scores' gradients rounded */
+    float *k_pairs, *score_pairs;
     uint16_t *rounded;
     score_row *rows;
     float **d_bias;
@@ -27,7 +33,7 @@ typedef struct backward_scratch {
 /* Bytes of a task's scratch; with base, its pieces. */
 size_t backward_lay_out(const work_plan *plan, void *base, backward_scratch *s);
 
-/* q, d_o, log_sum_exp, factor and delta of all rows. 0 where the reference has to do the task. */
+/* s->loaded. 0 where the reference has to do the task. */
 int backward_rows(const work_plan *plan, const work_task *task, const attention_arrays *a, backward_scratch *s);
 
 /* The rows of the task that see keys of a group. */

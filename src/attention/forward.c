@@ -58,23 +58,14 @@ static void add_part(rows_ahead *ahead, const char *first, int64_t stride, int64
 }
 
 /* Bias and mask of the rows that come next. */
-static void add_pairs(const work_plan *plan, const work_task *task, const block_step *at, rows_ahead *ahead) {
-    const problem_t *p = plan->problem;
+static void add_next_pairs(const work_plan *plan, const work_task *task, const block_step *at,
+                           rows_ahead *ahead) {
     const int last = at->row_block + 1 == at->row_blocks;
     const int64_t from = last ? 0 : at->next, key = at->first_key + (at->block + last) * BLOCK_KEYS;
     const int64_t left = task->sequence.keys - key, keys = left < BLOCK_KEYS ? left : BLOCK_KEYS;
     const int64_t rows = task->count - from < FORWARD_ROWS ? task->count - from : FORWARD_ROWS;
-    const int64_t i = (task->first + from) / plan->group, b = task->sequence.index;
-    const int64_t head = task->kv_head * plan->group + (task->first + from) % plan->group;
-    if (plan->group > 1 || keys <= 0 || (last && at->block + 1 == at->blocks)) {
-        return;
-    }
-    if (p->bias && p->bias_strides.key == 1 && p->bias_strides.query != 0) {
-        ahead_add(ahead, (const char *)bias_at(p, b, head, i, key),
-                  p->bias_strides.query * (int64_t)sizeof(float), keys * (int64_t)sizeof(float), rows);
-    }
-    if (p->mask && p->mask_strides.key == 1 && p->mask_strides.query != 0) {
-        ahead_add(ahead, (const char *)mask_at(p, b, head, i, key), p->mask_strides.query, keys, rows);
+    if (keys > 0 && !(last && at->block + 1 == at->blocks)) {
+        add_pairs(plan, task, NULL, from, rows, key, keys, ahead);
     }
 }
 
@@ -111,10 +102,10 @@ static void look_ahead(const work_plan *plan, const work_task *task, const atten
         add_part(ahead, query_row(p, &next->sequence, a->q, p->q, next->first, next->kv_head),
                  p->q.token * size, p->d * size, next->count, step, steps);
     }
-    add_pairs(plan, task, at, ahead);
+    add_next_pairs(plan, task, at, ahead);
     const int panel = plan->tile->panel;
     const int64_t calls = (rows + TILE_ROWS - 1) / TILE_ROWS * (BLOCK_KEYS / panel + (plan->ldv + panel - 1) / panel);
-    ahead->piece = (ahead->lines + calls - 1) / calls * 64;
+    ahead_spread(ahead, calls);
 }
 
 static void load_queries(const work_plan *plan, const work_task *task, const attention_arrays *a,

@@ -272,6 +272,27 @@ static void touch(const char *row, int64_t bytes, int to_write) {
     }
 }
 
+void add_pairs(const work_plan *plan, const work_task *task, float *d_bias, int64_t from, int64_t rows,
+               int64_t key, int64_t keys, rows_ahead *ahead) {
+    const problem_t *p = plan->problem;
+    const int64_t b = task->sequence.index, i = task->first + from, bytes = keys * (int64_t)sizeof(float);
+    if (plan->group > 1) {
+        return;
+    }
+    if (p->bias && p->bias_strides.key == 1 && p->bias_strides.query != 0) {
+        const float *bias = bias_at(p, b, task->kv_head, i, key);
+        const int64_t stride = p->bias_strides.query * (int64_t)sizeof(float);
+        ahead_add(ahead, (const char *)bias, stride, bytes, rows);
+        if (d_bias) {
+            ahead_add(ahead, (const char *)(d_bias + (bias - p->bias)), stride, bytes, rows);
+        }
+    }
+    if (p->mask && p->mask_strides.key == 1 && p->mask_strides.query != 0) {
+        ahead_add(ahead, (const char *)mask_at(p, b, task->kv_head, i, key), p->mask_strides.query, keys,
+                  rows);
+    }
+}
+
 void ask_for_pairs(const work_plan *plan, const row_tile *tile, const score_row *rows, float *const *d_bias) {
     const int bias = plan->rule.bias_stride == 1, mask = plan->rule.mask_stride == 1;
     for (int r = tile->first; r < tile->first + tile->count; r++) {

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "attention/ahead.h"
 #include "attention/problem.h"
 #include "attention/tile.h"
 
@@ -127,8 +128,15 @@ void touch_queries(const work_plan *plan, const work_task *task, const void *q, 
 void touch_keys(const work_plan *plan, const work_task *task, const void *k, attn_strides strides,
                 int64_t width, int to_write);
 
-/* Asks for the biases and masks of a tile, and the gradients of biases where they are wanted: pieces
- * of rows that lie far apart. Asked for before the tile's product is made, they are there after it. */
+/* Adds to what is asked for the bias and mask of `rows` rows of the task, from its row `from` on, for keys
+ * `key` .. key + keys - 1, and with d_bias (NULL: none) the bias's gradient: where heads are not grouped,
+ * keys are adjacent and rows have values of their own. */
+void add_pairs(const work_plan *plan, const work_task *task, float *d_bias, int64_t from, int64_t rows,
+               int64_t key, int64_t keys, rows_ahead *ahead);
+
+/* The same of a tile at once, of grouped heads too: asks for the biases and masks of a tile, and the
+ * gradients of biases where they are wanted: pieces of rows that lie far apart. Asked for before the tile's
+ * product is made, they are there after it. */
 void ask_for_pairs(const work_plan *plan, const row_tile *tile, const score_row *rows, float *const *d_bias);
 
 /* --- rows ------------------------------------------------------------------------ */
