@@ -46,14 +46,10 @@ size_t backward_lay_out(const work_plan *plan, void *base, backward_scratch *s) 
     return at.used;
 }
 
-static int64_t row_head(const work_plan *plan, const work_task *task, int64_t r) {
-    return task->kv_head * plan->group + r % plan->group;
-}
-
 static float saved_log_sum_exp(const work_plan *plan, const work_task *task, const attention_arrays *a,
                                int64_t r) {
-    return a->saved_log_sum_exp[row_head(plan, task, r) * plan->size.q_tokens +
-                                task->sequence.q_first + r / plan->group];
+    return a->saved_log_sum_exp[row_head(plan, task, r) * plan->size.q_tokens + task->sequence.q_first +
+                                row_token(plan, r)];
 }
 
 static int whole(int64_t width) {
@@ -69,7 +65,7 @@ static int load_queries(const work_plan *plan, const work_task *task, const atte
     const void *q[BACKWARD_ROWS], *d_o[BACKWARD_ROWS], *o[BACKWARD_ROWS];
     int32_t positions[BACKWARD_ROWS];
     for (int n = 0; n < rows; n++) {
-        const int64_t r = from + n, i = r / plan->group, head = row_head(plan, task, r);
+        const int64_t r = from + n, i = row_token(plan, r), head = row_head(plan, task, r);
         q[n] = query_row(p, &task->sequence, a->q, p->q, i, head);
         d_o[n] = query_row(p, &task->sequence, a->d_o, p->d_o, i, head);
         o[n] = query_row(p, &task->sequence, a->o, p->o, i, head);
@@ -158,7 +154,7 @@ static void fill_rows(const work_plan *plan, const work_task *task, const attent
     const problem_t *p = plan->problem;
     uint64_t head_key = 0;
     for (int n = 0; n < rows; n++) {
-        const int64_t r = from + n, i = r / plan->group, head = row_head(plan, task, r);
+        const int64_t r = from + n, i = row_token(plan, r), head = row_head(plan, task, r);
         int64_t low, high;
         problem_visible(p, &task->sequence, i, &low, &high);
         fill_score_row(plan, task, r, low, high, first_key, keys, s->rows + n);
@@ -211,7 +207,7 @@ static int64_t rows_before(const work_plan *plan, const work_task *task, int64_t
     while (from < to) {
         const int64_t middle = from + (to - from) / 2;
         int64_t low, high;
-        problem_visible(plan->problem, &task->sequence, middle / plan->group, &low, &high);
+        problem_visible(plan->problem, &task->sequence, row_token(plan, middle), &low, &high);
         if (ends ? high <= key : low < key) {
             from = middle + 1;
         } else {
@@ -396,7 +392,7 @@ void backward_store_queries(const work_plan *plan, const work_task *task, const 
                             backward_scratch *s) {
     const problem_t *p = plan->problem;
     for (int64_t r = 0; r < task->count && a->gradients.q; r++) {
-        const int64_t i = r / plan->group, head = row_head(plan, task, r);
+        const int64_t i = row_token(plan, r), head = row_head(plan, task, r);
         float *row = s->d_q + r * plan->ldq;
         if (plan->transforms) {
             unload_gradient(plan, query_row(p, &task->sequence, a->q, p->q, i, head), (int)p->d,
@@ -429,10 +425,23 @@ void backward_sinks(const work_plan *plan, const work_task *task, const attentio
 /* 1 if all of the task's keys and values are finite. */
 static int finite_keys(const work_plan *plan, const work_task *task, const attention_arrays *a,
                        backward_scratch *s) {
+    const problem_t *p = plan->problem;
     int finite = 1;
     for (int64_t first = 0; first < task->sequence.length; first += BLOCK_KEYS) {
         const int64_t left = task->sequence.length - first;
-        finite &= load_keys(plan, task, a, first, (int)(left < BLOCK_KEYS ? left : BLOCK_KEYS), s);
+        const int keys = (int)(left < BLOCK_KEYS ? left : BLOCK_KEYS);
+        const void *k[BLOCK_KEYS], *v[BLOCK_KEYS];
+        for (int j = 0; j < keys; j++) {
+            k[j] = key_row(p, &task->sequence, a->k, p->k, first + j, task->kv_head);
+            v[j] = key_row(p, &task->sequence, a->v, p->v, first + j, task->kv_head);
+        }
+        if (plan->pairs) {
+            finite &= plan->tile->load_pairs(k, keys, (int)p->d, (uint16_t *)s->k, plan->ldq);
+            finite &= plan->tile->load_pairs(v, keys, (int)p->d_v, (uint16_t *)s->v, plan->ldv);
+        } else {
+            finite &= load_rows(plan, k, keys, (int)p->d, s->k, plan->ldq, ROW_PLAIN, NULL);
+            finite &= load_rows(plan, v, keys, (int)p->d_v, s->v, plan->ldv, ROW_PLAIN, NULL);
+        }
     }
     return finite;
 }

@@ -111,7 +111,7 @@ static void load_queries(const work_plan *plan, const attention_arrays *a, decod
     *low = part->keys;
     *high = 0;
     for (int64_t r = 0; r < part->task.count; r++) {
-        const int64_t i = r / plan->group;
+        const int64_t i = row_token(plan, r);
         const int32_t position = (int32_t)(i + part->task.sequence.shift);
         int64_t from, to;
         problem_visible(p, &part->task.sequence, i, &from, &to);
@@ -322,7 +322,7 @@ static void combine(const work_plan *plan, const work_task *task, const decode_c
                     int64_t parts) {
     const problem_t *p = plan->problem;
     for (int64_t r = 0; r < task->count; r++) {
-        const int64_t i = r / plan->group, head = task->kv_head * plan->group + r % plan->group;
+        const int64_t i = row_token(plan, r), head = row_head(plan, task, r);
         float output[256 + 16], sum;
         memset(output, 0, (size_t)plan->ldv * sizeof(float));
         const float most = combine_row(plan, call, task->sequence.index, task->kv_head * task->count + r,

@@ -57,9 +57,23 @@ static void add_part(rows_ahead *ahead, const char *first, int64_t stride, int64
     ahead_add(ahead, first + from * stride, stride, bytes, to - from);
 }
 
-/* Bias and mask of the rows that come next. */
+/* Elements of a bias or mask that a pass reads. */
+static double distinct(const work_plan *plan, attn_score_strides strides) {
+    const problem_t *p = plan->problem;
+    return (double)(strides.sequence ? p->sequences : 1) * (double)(strides.head ? p->heads : 1) *
+           (double)(strides.query ? plan->size.most_queries : 1) * (double)plan->size.most_keys;
+}
+
+/* Bias and mask of the rows that come next, if all of them are too many to stay in the caches: from there
+ * the processor's own prefetching brings them in time. */
 static void add_next_pairs(const work_plan *plan, const work_task *task, const block_step *at,
                            rows_ahead *ahead) {
+    const problem_t *p = plan->problem;
+    const double bytes = (p->bias ? distinct(plan, p->bias_strides) * (double)sizeof(float) : 0) +
+                         (p->mask ? distinct(plan, p->mask_strides) : 0);
+    if (bytes < (double)(16 << 20)) {
+        return;
+    }
     const int last = at->row_block + 1 == at->row_blocks;
     const int64_t from = last ? 0 : at->next, key = at->first_key + (at->block + last) * BLOCK_KEYS;
     const int64_t left = task->sequence.keys - key, keys = left < BLOCK_KEYS ? left : BLOCK_KEYS;
@@ -72,7 +86,7 @@ static void add_next_pairs(const work_plan *plan, const work_task *task, const b
 /* Where the blocks of keys begin that a task's rows see. */
 static int64_t begin_key(const work_plan *plan, const work_task *task) {
     int64_t low, high;
-    problem_visible(plan->problem, &task->sequence, task->first / plan->group, &low, &high);
+    problem_visible(plan->problem, &task->sequence, row_token(plan, task->first), &low, &high);
     return low / BLOCK_KEYS * BLOCK_KEYS;
 }
 
@@ -115,8 +129,8 @@ static void load_queries(const work_plan *plan, const work_task *task, const att
     int32_t positions[MOST_CHUNK_ROWS];
     uint64_t head_key = 0;
     for (int64_t n = 0; n < task->count; n++) {
-        const int64_t r = task->first + n, i = r / plan->group;
-        const int64_t head = task->kv_head * plan->group + r % plan->group;
+        const int64_t r = task->first + n, i = row_token(plan, r);
+        const int64_t head = row_head(plan, task, r);
         int64_t low, high;
         source[n] = query_row(p, &task->sequence, a->q, p->q, i, head);
         positions[n] = (int32_t)(i + task->sequence.shift);
@@ -267,8 +281,8 @@ static void finish(const work_plan *plan, const work_task *task, const attention
     const problem_t *p = plan->problem;
     const float ln2 = 0.693147181f;
     for (int64_t n = 0; n < task->count; n++) {
-        const int64_t r = task->first + n, i = r / plan->group;
-        const int64_t head = task->kv_head * plan->group + r % plan->group;
+        const int64_t r = task->first + n, i = row_token(plan, r);
+        const int64_t head = row_head(plan, task, r);
         float m = plan->rule.modified ? s->maximum[n] : s->maximum[n] * ln2;
         float sum = s->sum[n], factor = 1.0f;
         if (p->sinks) {

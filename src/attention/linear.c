@@ -98,8 +98,8 @@ static int load_query_rows(const work_plan *plan, const work_task *task, const v
     const void *source[LINEAR_ROWS];
     for (int n = 0; n < count; n++) {
         const int64_t r = from + n;
-        source[n] = query_row(plan->problem, &task->sequence, base, strides, r / plan->group,
-                              task->kv_head * plan->group + r % plan->group);
+        source[n] = query_row(plan->problem, &task->sequence, base, strides, row_token(plan, r),
+                              row_head(plan, task, r));
     }
     return load_rows(plan, source, count, (int)width, rows, ld, ROW_PLAIN, NULL);
 }
@@ -132,7 +132,7 @@ static void transpose_rows(const work_plan *plan, const float *rows, int64_t ld,
 /* Keys that row r sees: 0 .. end. */
 static int64_t row_end(const work_plan *plan, const work_task *task, int64_t r) {
     int64_t low, high;
-    problem_visible(plan->problem, &task->sequence, r / plan->group, &low, &high);
+    problem_visible(plan->problem, &task->sequence, row_token(plan, r), &low, &high);
     return high;
 }
 
@@ -226,8 +226,8 @@ static int forward_rows(const work_plan *plan, const work_task *task, const atte
                     plan->ldv);
     }
     for (int n = 0; n < rows; n++) {
-        const int64_t r = from + n, i = r / plan->group;
-        const int64_t head = task->kv_head * plan->group + r % plan->group;
+        const int64_t r = from + n, i = row_token(plan, r);
+        const int64_t head = row_head(plan, task, r);
         const int sees = row_end(plan, task, r) > 0; /* a row that sees nothing may hold anything */
         const float d = sees ? s->denominator[n] : 0.0f;
         if (!sees) {
@@ -273,9 +273,8 @@ static int load_gradients(const work_plan *plan, const work_task *task, const at
     load_query_rows(plan, task, a->o, p->o, p->d_v, from, rows, s->out, plan->ldv);
     for (int n = 0; n < rows; n++) {
         const int64_t r = from + n;
-        const float l = a->saved_log_sum_exp[(task->kv_head * plan->group + r % plan->group) *
-                                                 plan->size.q_tokens +
-                                             task->sequence.q_first + r / plan->group];
+        const float l = a->saved_log_sum_exp[row_head(plan, task, r) * plan->size.q_tokens +
+                                             task->sequence.q_first + row_token(plan, r)];
         const float inverse = l == -INFINITY ? 0.0f : (float)exp(-(double)l);
         s->delta[n] = inverse * plan->tile->dot(s->rows + n * plan->ldv, s->out + n * plan->ldv,
                                                 (int)p->d_v);
@@ -357,9 +356,8 @@ static int query_gradients(const work_plan *plan, const work_task *task, const a
         for (int n = 0; n < rows; n++) {
             const int64_t r = from + n;
             store_feature_gradient(plan, s->q + n * plan->ldq, d_q + n * plan->ldq,
-                                   query_row(p, &task->sequence, a->gradients.q, p->d_q,
-                                             r / plan->group,
-                                             task->kv_head * plan->group + r % plan->group));
+                                   query_row(p, &task->sequence, a->gradients.q, p->d_q, row_token(plan, r),
+                                             row_head(plan, task, r)));
         }
     }
     return 1;

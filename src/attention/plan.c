@@ -164,6 +164,10 @@ void plan_clear_bias(const problem_t *p, float *d_bias) {
         for (int64_t h = 0; h < (st->head ? p->heads : 1); h++) {
             for (int64_t i = 0; i < (st->query ? s.queries : s.queries > 0); i++) {
                 float *row = d_bias + (bias_at(p, b, h, i, 0) - p->bias);
+                if (st->key == 1) {
+                    memset(row, 0, (size_t)s.keys * sizeof *row);
+                    continue;
+                }
                 for (int64_t j = 0; j < (st->key ? s.keys : s.keys > 0); j++) {
                     row[j * st->key] = 0;
                 }
@@ -513,7 +517,7 @@ void fill_score_row(const work_plan *plan, const work_task *task, int64_t r, int
     if (!plan->rule.modified) {
         return;
     }
-    const int64_t i = r / plan->group, head = task->kv_head * plan->group + r % plan->group;
+    const int64_t i = row_token(plan, r), head = row_head(plan, task, r);
     const int64_t b = task->sequence.index;
     row->bias = p->bias ? bias_at(p, b, head, i, first_key) : NULL;
     row->mask = p->mask ? mask_at(p, b, head, i, first_key) : NULL;

@@ -59,6 +59,15 @@ typedef struct work_task {
     const struct work_task *next; /* what the thread will probably do then, NULL: unknown */
 } work_task;
 
+/* A task's rows are its queries, and of each the heads that share the key/value head: row r's query and
+ * head. */
+static inline int64_t row_token(const work_plan *plan, int64_t r) {
+    return plan->group == 1 ? r : r / plan->group; /* dividing takes as long as a score's vector */
+}
+static inline int64_t row_head(const work_plan *plan, const work_task *task, int64_t r) {
+    return plan->group == 1 ? task->kv_head : task->kv_head * plan->group + r % plan->group;
+}
+
 attn_status plan_make(work_plan *plan, const problem_t *problem, int caches);
 
 /* Columns of a row of `width` values in whole vectors of the chosen kernels; at most ldq or ldv. */

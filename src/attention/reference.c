@@ -245,8 +245,7 @@ void reference_forward(const work_plan *plan, const work_task *task, const atten
     for (int64_t r = task->first; r < task->first + task->count; r++) {
         query_state query;
         double maximum, sum, slope, key[256], value[256], output[256] = {0};
-        load_query(plan, task, a->q, r / plan->group,
-                   task->kv_head * plan->group + r % plan->group, &query);
+        load_query(plan, task, a->q, row_token(plan, r), row_head(plan, task, r), &query);
         row_softmax(plan, task, a, &query, &maximum, &sum);
         for (int64_t j = query.low; j < query.high; j++) {
             load_key(plan, task, a, j, key);
@@ -361,8 +360,7 @@ static void key_gradient(const work_plan *plan, const work_task *task, const att
     load_key(plan, task, a, j, key);
     for (int64_t r = 0; r < task->count; r++) {
         query_state query;
-        load_query(plan, task, a->q, r / plan->group,
-                   task->kv_head * plan->group + r % plan->group, &query);
+        load_query(plan, task, a->q, row_token(plan, r), row_head(plan, task, r), &query);
         const double score = pair_score(plan, task, &query, j, key, &slope);
         if (score == -INFINITY) {
             continue;
@@ -396,8 +394,7 @@ void reference_backward(const work_plan *plan, const work_task *task, const atte
     row_statistics *rows = scratch;
     for (int64_t r = 0; r < task->count; r++) {
         query_state query;
-        load_query(plan, task, a->q, r / plan->group,
-                   task->kv_head * plan->group + r % plan->group, &query);
+        load_query(plan, task, a->q, row_token(plan, r), row_head(plan, task, r), &query);
         query_gradient(plan, task, a, &query, rows + r, d_sinks);
     }
     for (int64_t j = 0; j < task->sequence.length; j++) {

@@ -94,14 +94,14 @@ INLINE void cap_terms(score_rule *rule) {
     }
 }
 
-/* Natural scores of the vector at `column` from bare products. *slope: the soft cap's
- * derivative. */
-INLINE vec modified(vec s, const score_row *row, const score_rule *rule, int column, vec *slope,
-                    const int kind) {
+/* Natural scores of the vector at `column` from bare products. *slope: the soft cap's derivative.
+ * `edge`: the vector may reach beyond what the row sees. */
+INLINE vec modified(vec s, const score_row *row, const score_rule *rule, int column, const int edge,
+                    vec *slope, const int kind) {
+    const int lanes = edge ? smaller(row->high - column, VECTOR) : VECTOR;
     *slope = vec_set(1.0f);
     if (kind == BIASED) {
         const float *bias = row->bias + column;
-        const int lanes = smaller(row->high - column, VECTOR);
         return add_bias(s, rule->scale,
                         lanes == VECTOR ? vec_load(bias) : vec_load_part(bias, larger(lanes, 0)));
     }
@@ -124,7 +124,6 @@ INLINE vec modified(vec s, const score_row *row, const score_rule *rule, int col
         vec away = row->distance - (__builtin_convertvector(ivec_iota(), vec) + (float)column);
         s -= row->slope * vec_abs(away);
     }
-    const int lanes = smaller(row->high - column, VECTOR);
     if (row->bias) {
         const float *bias = row->bias + column * rule->bias_stride;
         vec added;
@@ -189,8 +188,9 @@ INLINE void hide_rest(const int low, const int high, const score_row *row, float
  * `edge`: some may lie outside what the row sees. */
 INLINE vec modify(const int from, const int to, const int edge, const score_row *row, const score_rule *rule,
                   const int kind, float *s, vec most) {
+#pragma GCC unroll 4
     for (int c = from; c < to; c += VECTOR) {
-        vec slope, x = modified(vec_load(s + c), row, rule, c, &slope, kind);
+        vec slope, x = modified(vec_load(s + c), row, rule, c, edge, &slope, kind);
         if (edge) {
             x = vec_select(seen(row, c), x, vec_set(-INFINITY));
         }
@@ -200,13 +200,13 @@ INLINE vec modify(const int from, const int to, const int edge, const score_row 
     return most;
 }
 
-INLINE float largest_modified(const int low, const int high, const score_row *row, const score_rule *rule,
-                              const int kind, float *s) {
+INLINE vec modify_row(const int low, const int high, const score_row *row, const score_rule *rule,
+                      const int kind, float *s) {
     const int from = smaller(larger(low, round_up(row->low)), high);
     const int to = larger(from, smaller(round_down(row->high), high));
     vec most = modify(low, from, 1, row, rule, kind, s, vec_set(-INFINITY));
     most = modify(from, to, 0, row, rule, kind, s, most);
-    return vec_largest(modify(to, high, 1, row, rule, kind, s, most));
+    return modify(to, high, 1, row, rule, kind, s, most);
 }
 
 /* Takes a block's largest score into the row's maximum; what weights are relative to from now on.
@@ -229,19 +229,25 @@ INLINE float raise_maximum(float largest, const int is_modified, float *maximum,
     return *maximum == -INFINITY ? 0.0f : *maximum;
 }
 
-/* The largest of bare products in the unit of the maximum is taken into it: what weights are relative to.
- * A block that stays within raise_maximum()'s room needs no more than to be found so. */
+/* raise_maximum() by the largest lane. A block that stays within its room needs no more than to be found so.
+ */
+INLINE float raise_lanes(vec most, const int is_modified, float *maximum, float *sum, float *output,
+                         int columns) {
+    const float room = is_modified ? 8.0f / LOG2_E : 8.0f;
+    if (*maximum != -INFINITY && vec_all_below(most, *maximum + room)) {
+        return *maximum;
+    }
+    return raise_maximum(vec_largest(most), is_modified, maximum, sum, output, columns);
+}
+
+/* The largest of bare products in the unit of the maximum is taken into it: what weights are relative to. */
 INLINE float raise_plain(const int low, const int high, float unit, const float *s, float *maximum,
                          float *sum, float *output, int columns) {
     vec most = vec_load(s + low);
     for (int c = low + VECTOR; c < high; c += VECTOR) {
         most = vec_max(most, vec_load(s + c));
     }
-    most *= unit;
-    if (*maximum != -INFINITY && vec_all_below(most, *maximum + 8.0f)) {
-        return *maximum;
-    }
-    return raise_maximum(vec_largest(most), 0, maximum, sum, output, columns);
+    return raise_lanes(most * unit, 0, maximum, sum, output, columns);
 }
 
 /* The same under a soft cap alone, which keeps the order of scores. *weighs: what weigh_row() is to do,
@@ -250,20 +256,22 @@ INLINE float raise_plain(const int low, const int high, float unit, const float 
 INLINE float raise_capped(const int low, const int high, const score_row *row, const score_rule *rule, float *s,
                           float *maximum, float *sum, float *output, int columns, int *weighs) {
     const float factor = cap_factor(rule), cap = rule->softcap;
-    vec most = vec_set(-INFINITY), size = {0};
+    vec most = vec_set(-INFINITY), least = vec_set(INFINITY);
     hide_rest(low, high, row, s);
     for (int c = low; c < high; c += VECTOR) {
-        const vec x = vec_load(s + c) * factor;
+        const vec x = vec_load(s + c);
         most = vec_max(most, x);
-        size = vec_max(size, vec_abs(x));
+        least = vec_min(least, x);
     }
+    const vec one = most * factor, other = least * factor, size = vec_max(vec_abs(one), vec_abs(other));
+    most = vec_max(one, other);
     *weighs = rule->cap_terms[5] != 0.0f && vec_all_below(size, TANH_NEAR) ? CAPPED : MODIFIED;
     if (*weighs == CAPPED && *maximum != -INFINITY &&
         vec_all_below(vec_max(most, vec_set(0.0f)) * cap, *maximum + 8.0f / LOG2_E)) {
         return *maximum; /* tanh(x) is at most x for x >= 0 */
     }
     if (*weighs == MODIFIED) {
-        return raise_maximum(largest_modified(low, high, row, rule, CAPPED, s), 1, maximum, sum, output, columns);
+        return raise_lanes(modify_row(low, high, row, rule, CAPPED, s), 1, maximum, sum, output, columns);
     }
     return raise_maximum(tanh_near(vec_set(vec_largest(most)))[0] * cap, 1, maximum, sum, output, columns);
 }
@@ -362,7 +370,7 @@ INLINE void softmax_row(const int low, const int high, const score_row *row, con
     } else if (kind == CAPPED) {
         base = raise_capped(low, high, row, rule, s, maximum, sum, output, columns, &weighs);
     } else {
-        base = raise_maximum(largest_modified(low, high, row, rule, kind, s), 1, maximum, sum, output, columns);
+        base = raise_lanes(modify_row(low, high, row, rule, kind, s), 1, maximum, sum, output, columns);
     }
     if (weighs == NOT_MODIFIED) {
         *sum += weigh_kind(low, high, NOT_MODIFIED, unit, base, row, rule, first_key, s, rounded);
@@ -391,8 +399,7 @@ static __attribute__((noinline)) void softmax_simple(const int low, const int hi
                                                      int64_t first_key, float *scores, int64_t ld,
                                                      uint16_t *rounded, float *maximum, float *sum,
                                                      float *output, int64_t ldo, int columns) {
-    score_rule own_rule = *rule;
-    cap_terms(&own_rule);
+    const score_rule own_rule = *rule;
     for (int r = 0; r < count; r++) {
         const score_row row = rows[r];
         if (row.slope != 0.0f) {
@@ -411,7 +418,10 @@ static __attribute__((noinline)) void softmax_simple(const int low, const int hi
 static void softmax(const row_tile *tiles, int tiles_count, const score_row *rows, const score_rule *rule,
                     int64_t first_key, float *scores, int64_t ld, uint16_t *rounded, float *maximum,
                     float *sum, float *output, int64_t ldo, int columns) {
-    const score_rule own_rule = *rule; /* which no store of a score can reach */
+    score_rule own_rule = *rule; /* which no store of a score can reach */
+    if (rule->softcap < INFINITY) {
+        cap_terms(&own_rule);
+    }
     for (int t = 0; t < tiles_count; t++) {
         const int low = round_down(tiles[t].low), high = round_up(tiles[t].high);
         const int end = low < high ? tiles[t].first + tiles[t].count : 0;
@@ -429,77 +439,116 @@ static void softmax(const row_tile *tiles, int tiles_count, const score_row *row
                 softmax_modified(low, high, count, rows + r, rule, first_key, s, ld, to, maximum + r, sum + r,
                                  o, ldo, columns);
             } else {
-                softmax_simple(low, high, count, rows + r, rule, first_key, s, ld, to, maximum + r, sum + r,
-                               o, ldo, columns);
+                softmax_simple(low, high, count, rows + r, &own_rule, first_key, s, ld, to, maximum + r,
+                               sum + r, o, ldo, columns);
             }
         }
     }
 }
 
-INLINE void gradient_row(const int low, const int high, const score_row *row, const score_rule *rule,
-                         const int is_modified, int64_t first_key, float *s, float *g, float log_sum_exp,
-                         float factor, float delta, float *d_bias, int64_t d_bias_stride) {
-    const float unit = is_modified ? LOG2_E : rule->scale * LOG2_E;
+/* p x; 0 where p is 0, whatever x: hidden values may be anything. */
+INLINE vec weighted(vec p, vec x) {
+#if VECTOR == 16
+    const __mmask16 some = _mm512_cmp_ps_mask((__m512)p, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+    return (vec)_mm512_mask_mul_ps((__m512)p, some, (__m512)p, (__m512)x);
+#else
+    return vec_select(p == 0.0f, p, p * x);
+#endif
+}
+
+/* Adds a vector of gradients of scores to those of their biases. */
+INLINE void add_to_bias(const score_row *row, int column, vec d, float *d_bias, int64_t stride, const int edge) {
+    if (stride == 1 && (!edge || column + VECTOR <= round_down(row->high))) {
+        vec_store(d_bias + column, vec_load(d_bias + column) + d);
+        return;
+    }
+    float each[VECTOR];
+    vec_store(each, d);
+    for (int i = larger(0, row->low - column); i < smaller(VECTOR, row->high - column); i++) {
+        d_bias[(column + i) * stride] += each[i];
+    }
+}
+
+/* `edge`: some of low .. high may lie outside what the row sees. */
+INLINE void gradient_vectors(const int low, const int high, const int edge, const int drops,
+                             const score_row *row, const score_rule *rule, const int kind, int64_t first_key,
+                             float *s, float *g, float log_sum_exp, float factor, float delta, float *d_bias,
+                             int64_t d_bias_stride) {
+    const float unit = kind ? LOG2_E : rule->scale * LOG2_E;
     const int whole_low = round_up(row->low), whole_high = round_down(row->high);
     uvec bits = {0};
     for (int c = low; c < high; c += VECTOR) {
         vec x = vec_load(s + c), slope;
-        if (is_modified) {
-            x = (modified(x, row, rule, c, &slope, is_modified) - log_sum_exp) * unit;
+        if (kind) {
+            x = (modified(x, row, rule, c, edge, &slope, kind) - log_sum_exp) * unit;
         } else {
             x = x * unit - log_sum_exp;
         }
         vec p = vec_exp2(x) * factor;
         vec product = vec_load(g + c);
         vec keeps = p;
-        if (rule->drop_below) {
+        if (drops) {
             ivec keep = kept(row->keys, first_key + c, rule->drop_below, c == low, &bits);
             product = vec_select(keep, product * rule->keep_scale, vec_set(0.0f));
             keeps = vec_select(keep, p, vec_set(0.0f));
         }
-        vec d = p * (product - delta);
-        if (is_modified) {
-            d = vec_select(p == 0.0f, p, d); /* hidden values may be anything */
-        }
-        if (c < whole_low || c >= whole_high) {
+        vec d = kind ? weighted(p, product - delta) : p * (product - delta);
+        if (edge && (c < whole_low || c >= whole_high)) {
             ivec inside = seen(row, c);
             keeps = vec_select(inside, keeps, vec_set(0.0f));
             d = vec_select(inside, d, vec_set(0.0f));
         }
         vec_store(s + c, keeps);
-        if (is_modified && d_bias && d_bias_stride == 1 && c + VECTOR <= whole_high) {
-            vec_store(d_bias + c, vec_load(d_bias + c) + d);
-        } else if (is_modified && d_bias) {
-            for (int i = larger(0, row->low - c); i < smaller(VECTOR, row->high - c); i++) {
-                d_bias[(c + i) * d_bias_stride] += d[i];
-            }
+        if (kind && d_bias) {
+            add_to_bias(row, c, d, d_bias, d_bias_stride, edge);
         }
-        vec_store(g + c, is_modified ? d * slope : d);
+        vec_store(g + c, kind ? d * slope : d);
     }
 }
 
-/* As in softmax(). */
-static __attribute__((noinline)) void gradient_modified(const int low, const int high, const score_row *row,
-                                                        const score_rule *rule, int64_t first_key, float *s,
-                                                        float *g, float log_sum_exp, float factor,
-                                                        float delta, float *d_bias, int64_t d_bias_stride) {
+INLINE void gradient_row(const int low, const int high, const score_row *row, const score_rule *rule,
+                         const int kind, int64_t first_key, float *s, float *g, float log_sum_exp,
+                         float factor, float delta, float *d_bias, int64_t d_bias_stride) {
+    if (rule->drop_below) {
+        gradient_vectors(low, high, 1, 1, row, rule, kind, first_key, s, g, log_sum_exp, factor, delta,
+                         d_bias, d_bias_stride);
+    } else if (round_up(row->low) > low || round_down(row->high) < high) {
+        gradient_vectors(low, high, 1, 0, row, rule, kind, first_key, s, g, log_sum_exp, factor, delta,
+                         d_bias, d_bias_stride);
+    } else {
+        gradient_vectors(low, high, 0, 0, row, rule, kind, first_key, s, g, log_sum_exp, factor, delta,
+                         d_bias, d_bias_stride);
+    }
+}
+
+/* A tile's rows. As in softmax(), functions of their own and copies. */
+static __attribute__((noinline)) void gradient_modified(const row_tile *tile, const int low, const int high,
+                                                        const score_row *rows, const score_rule *rule,
+                                                        int64_t first_key, float *scores, float *products,
+                                                        int64_t ld, const float *log_sum_exp,
+                                                        const float *factor, const float *delta,
+                                                        float *const *d_bias, int64_t d_bias_stride) {
     const score_rule own_rule = *rule;
-    const score_row own_row = *row;
-    switch (modification(rule, row)) {
-    case BIASED:
-        gradient_row(low, high, &own_row, &own_rule, BIASED, first_key, s, g, log_sum_exp, factor, delta,
-                     d_bias, d_bias_stride);
-        break;
-    case SLOPED:
-        gradient_row(low, high, &own_row, &own_rule, SLOPED, first_key, s, g, log_sum_exp, factor, delta, NULL, 0);
-        break;
-    case CAPPED:
-        gradient_row(low, high, &own_row, &own_rule, CAPPED, first_key, s, g, log_sum_exp, factor, delta,
-                     NULL, 0);
-        break;
-    default:
-        gradient_row(low, high, row, rule, MODIFIED, first_key, s, g, log_sum_exp, factor, delta, d_bias,
-                     d_bias_stride);
+    for (int r = tile->first; r < tile->first + tile->count; r++) {
+        const score_row row = rows[r];
+        float *s = scores + r * ld, *g = products + r * ld, *d = d_bias && !row.alone ? d_bias[r] : NULL;
+        switch (modification(&own_rule, &row)) {
+        case BIASED:
+            gradient_row(low, high, &row, &own_rule, BIASED, first_key, s, g, log_sum_exp[r], factor[r],
+                         delta[r], d, d_bias_stride);
+            break;
+        case SLOPED:
+            gradient_row(low, high, &row, &own_rule, SLOPED, first_key, s, g, log_sum_exp[r], factor[r],
+                         delta[r], NULL, 0);
+            break;
+        case CAPPED:
+            gradient_row(low, high, &row, &own_rule, CAPPED, first_key, s, g, log_sum_exp[r], factor[r],
+                         delta[r], NULL, 0);
+            break;
+        default:
+            gradient_row(low, high, rows + r, rule, MODIFIED, first_key, s, g, log_sum_exp[r], factor[r],
+                         delta[r], d, d_bias_stride);
+        }
     }
 }
 
@@ -509,17 +558,18 @@ static void gradient(const row_tile *tiles, int tiles_count, const score_row *ro
     const score_rule own_rule = *rule;
     for (int t = 0; t < tiles_count; t++) {
         const int low = round_down(tiles[t].low), high = round_up(tiles[t].high);
-        for (int r = tiles[t].first; r < tiles[t].first + tiles[t].count; r++) {
-            float *s = scores + r * ld, *g = products + r * ld;
-            if (own_rule.modified) {
-                gradient_modified(low, high, rows + r, rule, first_key, s, g, log_sum_exp[r], factor[r],
-                                  delta[r], d_bias && !rows[r].alone ? d_bias[r] : NULL, d_bias_stride);
-            } else {
-                gradient_row(low, high, rows + r, &own_rule, NOT_MODIFIED, first_key, s, g, log_sum_exp[r],
-                             factor[r], delta[r], NULL, 0);
-            }
+        const int first = tiles[t].first, end = first + tiles[t].count;
+        if (own_rule.modified) {
+            gradient_modified(tiles + t, low, high, rows, rule, first_key, scores, products, ld, log_sum_exp,
+                              factor, delta, d_bias, d_bias_stride);
+        }
+        for (int r = first; r < end && !own_rule.modified; r++) {
+            gradient_row(low, high, rows + r, &own_rule, NOT_MODIFIED, first_key, scores + r * ld,
+                         products + r * ld, log_sum_exp[r], factor[r], delta[r], NULL, 0);
+        }
+        for (int r = first; r < end; r++) {
             for (int c = low; rows[r].alone && c < high; c += VECTOR) { /* not a number stays one */
-                vec_store(g + c, vec_load(g + c) * 0.0f);
+                vec_store(products + r * ld + c, vec_load(products + r * ld + c) * 0.0f);
             }
         }
     }
@@ -535,7 +585,7 @@ static void weights(const row_tile *tiles, int tiles_count, const score_row *row
                 float *s = scores + r * ld + c;
                 vec x = vec_load(s), slope;
                 if (rule->modified) {
-                    x = (modified(x, rows + r, rule, c, &slope, MODIFIED) - log_sum_exp[r]) * unit;
+                    x = (modified(x, rows + r, rule, c, 1, &slope, MODIFIED) - log_sum_exp[r]) * unit;
                 } else {
                     x = x * unit - log_sum_exp[r];
                 }

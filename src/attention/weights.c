@@ -42,8 +42,8 @@ static void load_queries(const work_plan *plan, const work_task *task, const att
     const void *source[WEIGHT_ROWS];
     int32_t positions[WEIGHT_ROWS];
     for (int n = 0; n < count; n++) {
-        const int64_t i = (from + n) / plan->group;
-        const int64_t head = task->kv_head * plan->group + (from + n) % plan->group;
+        const int64_t i = row_token(plan, from + n);
+        const int64_t head = row_head(plan, task, from + n);
         source[n] = query_row(p, &task->sequence, a->q, p->q, i, head);
         positions[n] = (int32_t)(i + task->sequence.shift);
         s->maximum[n] = -INFINITY;
@@ -58,7 +58,7 @@ static int make_scores(const work_plan *plan, const work_task *task, int64_t fro
     const problem_t *p = plan->problem;
     for (int n = 0; n < count; n++) {
         int64_t low, high;
-        problem_visible(p, &task->sequence, (from + n) / plan->group, &low, &high);
+        problem_visible(p, &task->sequence, row_token(plan, from + n), &low, &high);
         fill_score_row(plan, task, from + n, low, high, first, keys, s->rows + n);
     }
     const int made = cut_tiles(s->rows, count, tiles);
@@ -76,7 +76,7 @@ static int block_keys(const work_task *task, int64_t first) {
 
 static float *weight_row(const work_plan *plan, const work_task *task, const weights_call *call, int64_t r) {
     const problem_t *p = plan->problem;
-    const int64_t head = task->kv_head * plan->group + r % plan->group;
+    const int64_t head = row_head(plan, task, r);
     int64_t origin = 0;
     for (int64_t b = 0; b < task->sequence.index && problem_packed(p); b++) {
         const sequence_view before = problem_sequence(p, b);
@@ -86,7 +86,7 @@ static float *weight_row(const work_plan *plan, const work_task *task, const wei
         origin = task->sequence.index * p->heads * p->queries * p->keys;
     }
     return call->weights + origin +
-           (head * task->sequence.queries + r / plan->group) * task->sequence.keys;
+           (head * task->sequence.queries + row_token(plan, r)) * task->sequence.keys;
 }
 
 /* Two rounds over the keys: the rows' maxima and sums, then the weights. */
@@ -115,7 +115,7 @@ static void weights_rows(const work_plan *plan, const work_task *task, const wei
     for (int n = 0; n < count; n++) {
         const float unit = plan->rule.modified ? 1.0f : 1.44269504f;
         if (p->sinks) {
-            const int64_t head = task->kv_head * plan->group + (from + n) % plan->group;
+            const int64_t head = row_head(plan, task, from + n);
             const float m = s->maximum[n] / unit, sink = p->sinks[head];
             if (sink > m) {
                 s->sum[n] = 1 + (m == -INFINITY ? 0 : s->sum[n] * expf(m - sink));
@@ -134,10 +134,10 @@ static void weights_rows(const work_plan *plan, const work_task *task, const wei
         const int made = make_scores(plan, task, from, count, first, keys, s, tiles);
         tile->weights(tiles, made, s->rows, &plan->rule, s->scores, BLOCK_KEYS, s->log_sum_exp);
         for (int n = 0; n < count; n++) {
-            const int64_t head = task->kv_head * plan->group + (from + n) % plan->group;
+            const int64_t head = row_head(plan, task, from + n);
             const dropout_row keys_of_row = dropout_row_keys(
-                dropout_head_key(p->dropout_seed, p->dropout_first_sequence + task->sequence.index,
-                                 head), (from + n) / plan->group);
+                dropout_head_key(p->dropout_seed, p->dropout_first_sequence + task->sequence.index, head),
+                row_token(plan, from + n));
             const float factor = plan->rule.keep_scale / s->sum[n];
             for (int j = s->rows[n].low; j < s->rows[n].high; j++) {
                 const int drops = plan->rule.drop_below &&
@@ -157,8 +157,7 @@ static void weights_task(const work_plan *plan, const work_task *task, void *con
     }
     if (!plan->tile || plan->problem->score == ATTN_SCORE_LINEAR) {
         for (int64_t r = task->first; r < task->first + task->count; r++) {
-            reference_weights(plan, task, &call->arrays, r / plan->group,
-                              task->kv_head * plan->group + r % plan->group,
+            reference_weights(plan, task, &call->arrays, row_token(plan, r), row_head(plan, task, r),
                               weight_row(plan, task, call, r));
         }
         return;
@@ -199,9 +198,9 @@ attn_status attn_attention_weights(const attn_attention_problem *p, const void *
 
 static float saved_log_sum_exp(const work_plan *plan, const work_task *task, const weights_call *call,
                                int64_t r) {
-    const int64_t head = task->kv_head * plan->group + r % plan->group;
-    return call->arrays.saved_log_sum_exp[head * plan->size.q_tokens + task->sequence.q_first +
-                                          r / plan->group];
+    const int64_t head = row_head(plan, task, r);
+    return call->arrays
+        .saved_log_sum_exp[head * plan->size.q_tokens + task->sequence.q_first + row_token(plan, r)];
 }
 
 /* The weights, before dropout, of rows from .. on the loaded keys, into the scores. */
@@ -237,7 +236,7 @@ static void row_factors(const work_plan *plan, const work_task *task, const weig
     }
     for (int64_t r = 0; r < task->count; r++) {
         const float l = saved_log_sum_exp(plan, task, call, r);
-        s->factor[r] = sinks && l > -INFINITY ? expf(sinks[task->kv_head * plan->group + r % plan->group] - l) : 0;
+        s->factor[r] = sinks && l > -INFINITY ? expf(sinks[row_head(plan, task, r)] - l) : 0;
     }
     for (int64_t first = 0; first < task->sequence.length; first += BLOCK_KEYS) {
         const int keys = block_keys(task, first);
@@ -273,7 +272,7 @@ static void sums_task(const work_plan *plan, const work_task *task, void *contex
             const int count = rows_left(task, from);
             block_weights(plan, task, call, from, count, first, keys, &s);
             for (int n = 0; n < count; n++) {
-                const int64_t head = task->kv_head * plan->group + (from + n) % plan->group;
+                const int64_t head = row_head(plan, task, from + n);
                 float *sums = call->sums + head * plan->size.k_tokens + task->sequence.k_first + first;
                 for (int j = s.rows[n].low; j < s.rows[n].high; j++) {
                     sums[j] += s.scores[n * BLOCK_KEYS + j] * s.factor[from + n];
@@ -287,13 +286,13 @@ static void sums_reference_task(const work_plan *plan, const work_task *task, vo
     const weights_call *call = context;
     float *row = scratch;
     for (int64_t r = 0; r < task->count || r < plan->group; r++) {
-        const int64_t head = task->kv_head * plan->group + r % plan->group;
+        const int64_t head = row_head(plan, task, r);
         float *sums = call->sums + head * plan->size.k_tokens + task->sequence.k_first;
         if (r < plan->group) {
             memset(sums, 0, (size_t)task->sequence.keys * sizeof(float));
         }
         if (r < task->count) {
-            reference_weights(plan, task, &call->arrays, r / plan->group, head, row);
+            reference_weights(plan, task, &call->arrays, row_token(plan, r), head, row);
             for (int64_t j = 0; j < task->sequence.keys; j++) {
                 sums[j] += row[j];
             }
