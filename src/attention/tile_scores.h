@@ -575,21 +575,42 @@ static void gradient(const row_tile *tiles, int tiles_count, const score_row *ro
     }
 }
 
+INLINE void weights_row(const int low, const int high, const score_row *row, const score_rule *rule,
+                        const int kind, float *s, float log_sum_exp) {
+    const float unit = kind ? LOG2_E : rule->scale * LOG2_E;
+    for (int c = low; c < high; c += VECTOR) {
+        vec x = vec_load(s + c), slope;
+        if (kind) {
+            x = (modified(x, row, rule, c, 1, &slope, kind) - log_sum_exp) * unit;
+        } else {
+            x = x * unit - log_sum_exp;
+        }
+        vec_store(s + c, vec_select(seen(row, c), vec_exp2(x), vec_set(0.0f)));
+    }
+}
+
+/* As in gradient(), to the last bit. */
 static void weights(const row_tile *tiles, int tiles_count, const score_row *rows, const score_rule *rule,
                     float *scores, int64_t ld, const float *log_sum_exp) {
-    const float unit = rule->modified ? LOG2_E : rule->scale * LOG2_E;
     for (int t = 0; t < tiles_count; t++) {
         const int low = round_down(tiles[t].low), high = round_up(tiles[t].high);
         for (int r = tiles[t].first; r < tiles[t].first + tiles[t].count; r++) {
-            for (int c = low; c < high; c += VECTOR) {
-                float *s = scores + r * ld + c;
-                vec x = vec_load(s), slope;
-                if (rule->modified) {
-                    x = (modified(x, rows + r, rule, c, 1, &slope, MODIFIED) - log_sum_exp[r]) * unit;
-                } else {
-                    x = x * unit - log_sum_exp[r];
-                }
-                vec_store(s, vec_select(seen(rows + r, c), vec_exp2(x), vec_set(0.0f)));
+            float *s = scores + r * ld;
+            switch (modification(rule, rows + r)) {
+            case NOT_MODIFIED:
+                weights_row(low, high, rows + r, rule, NOT_MODIFIED, s, log_sum_exp[r]);
+                break;
+            case BIASED:
+                weights_row(low, high, rows + r, rule, BIASED, s, log_sum_exp[r]);
+                break;
+            case SLOPED:
+                weights_row(low, high, rows + r, rule, SLOPED, s, log_sum_exp[r]);
+                break;
+            case CAPPED:
+                weights_row(low, high, rows + r, rule, CAPPED, s, log_sum_exp[r]);
+                break;
+            default:
+                weights_row(low, high, rows + r, rule, MODIFIED, s, log_sum_exp[r]);
             }
         }
     }

@@ -114,6 +114,48 @@ static void a_row_that_sees_one_key_gives_its_score_no_gradient(void **state) {
     }
 }
 
+/* The weights that the backward pass makes from scores and log-sum-exp sum to 1, though both are rounded
+ * and so large that their last bits are worth a thousandth: dV of all keys together is dO. */
+static void weights_of_large_scores_sum_to_one_backward(void **state) {
+    (void)state;
+    static const attention_case cases[] = {
+        {.name = "plain"},
+        {.name = "bias", .bias = 1},
+        {.name = "bias, mask", .bias = 4, .mask = 1},
+        {.name = "slopes", .alibi = 1},
+        {.name = "slopes, bias", .alibi = 1, .bias = 2},
+        {.name = "soft cap", .softcap = 900},
+        {.name = "soft cap, bias over queries", .softcap = 900, .bias = 3},
+        {.name = "cosine", .score = ATTN_SCORE_COSINE, .bias = 1},
+    };
+    for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
+        for (int kernel = ATTN_KERNEL_PORTABLE; kernel <= last_kernel(); kernel++) {
+            const attention_case c = {SHAPE(1, 70, 150, 2, 2, 32, 16), .causal = ATTN_CAUSAL_BOTTOM_RIGHT,
+                                      .bias = cases[n].bias,           .mask = cases[n].mask,
+                                      .alibi = cases[n].alibi,         .score = cases[n].score,
+                                      .softcap = cases[n].softcap,     .amplitude = 30};
+            case_arrays a = case_make(&c, 11 + n);
+            a.problem.kernel = (attn_kernel)kernel;
+            run(&a);
+            for (int64_t e = 0; e < (int64_t)2 * 16; e++) {
+                double sum = 0, want = 0, size = 0;
+                for (int64_t j = 0; j < 150; j++) {
+                    sum += (double)((float *)a.d_v)[j * 2 * 16 + e];
+                }
+                for (int64_t i = 0; i < 70; i++) {
+                    const double d_o = (double)((float *)a.d_o)[i * 2 * 16 + e];
+                    want += a.log_sum_exp[e / 16 * 70 + i] > -INFINITY ? d_o : 0;
+                    size += fabs(d_o);
+                }
+                if (!(fabs(sum - want) < 1e-6 * size)) {
+                    fail_msg("%s, kernel %d: dV sums to %.9g, dO to %.9g", cases[n].name, kernel, sum, want);
+                }
+            }
+            case_free(&a);
+        }
+    }
+}
+
 static void least_finite_bias_is_a_plain_number(void **state) {
     (void)state;
     for (int kernel = first_kernel(); kernel <= last_kernel(); kernel++) {
@@ -578,6 +620,7 @@ int main(void) {
         cmocka_unit_test(masked_row_gives_zero_output_and_gradients),
         cmocka_unit_test(a_row_that_sees_nothing_is_zero_however_it_is_hidden),
         cmocka_unit_test(a_row_that_sees_one_key_gives_its_score_no_gradient),
+        cmocka_unit_test(weights_of_large_scores_sum_to_one_backward),
         cmocka_unit_test(least_finite_bias_is_a_plain_number),
         cmocka_unit_test(hidden_poison_never_leaks),
         cmocka_unit_test(hidden_poison_never_leaks_into_weights),
