@@ -4,8 +4,8 @@
  *
  * COMPUTE: f32, bf16, int8 or auto. LENGTH: tokens of every translation, its end counted; 0: as
  * the model likes. BATCH: lines a call; 0: all in one. Says "ready", then for each line on
- * standard input translates the whole text and prints the seconds (one thread: of the
- * processor, which others may use too; more: of the clock) and the target tokens. */
+ * standard input translates the whole text and prints the seconds of the processor (which others
+ * may use too) and of the clock, and the target tokens. */
 #include <attn/attn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,9 +19,9 @@ static void stop(const char *what) {
     exit(1);
 }
 
-static double seconds(int threads) {
+static double seconds(clockid_t which) {
     struct timespec t;
-    (void)clock_gettime(threads == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+    (void)clock_gettime(which, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -62,8 +62,7 @@ int main(int argc, char **argv) {
     if (argc != 8) {
         stop("MODEL TEXT COMPUTE BEAM LENGTH BATCH THREADS");
     }
-    const int threads = atoi(argv[7]);
-    attn_set_threads(threads);
+    attn_set_threads(atoi(argv[7]));
     if (attn_model_load_as(argv[1], compute_of(argv[3]), &model)) {
         stop(attn_last_error());
     }
@@ -75,7 +74,7 @@ int main(int argc, char **argv) {
     (void)fflush(stdout);
     while (getchar() != EOF) {
         size_t tokens = 0;
-        double start = seconds(threads);
+        const double cpu = seconds(CLOCK_PROCESS_CPUTIME_ID), clock = seconds(CLOCK_MONOTONIC);
         for (size_t first = 0; first < count; first += batch) {
             attn_translation *result;
             size_t some = count - first < batch ? count - first : batch;
@@ -85,7 +84,8 @@ int main(int argc, char **argv) {
             tokens += attn_translation_target_tokens(result);
             attn_translation_free(result);
         }
-        (void)printf("%.9f %zu\n", seconds(threads) - start, tokens);
+        (void)printf("%.9f %.9f %zu\n", seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu,
+                     seconds(CLOCK_MONOTONIC) - clock, tokens);
         (void)fflush(stdout);
     }
     attn_model_free(model);

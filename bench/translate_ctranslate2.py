@@ -8,8 +8,9 @@ converts them for CTranslate2. Every translation is forced to one length on both
 LENGTH decoder steps a sentence. Prints, for each model, type, beam and batch, the median
 target tokens a second of both and their ratio. bf16 has no peer on many processors: its ratio is
 to CTranslate2's f32. One thread is timed by its process's processor time, which holds on a
-machine that others use. Two threads are both programs' own way of spreading sentences
-(CTranslate2: inter_threads=2)."""
+machine that others use, more by the clock. Two threads are both programs' own way of spreading
+sentences (CTranslate2: inter_threads=2); "of one": attn's rate by the clock, divided by that of one thread with
+the same sentences, which takes turns with it."""
 import argparse
 import json
 import os
@@ -75,8 +76,8 @@ class Attn:
 
     def run(self):
         self.process.stdin.write("\n")
-        seconds, _ = self.process.stdout.readline().split()
-        return float(seconds)
+        cpu, clock, _ = self.process.stdout.readline().split()
+        return float(cpu), float(clock)
 
     def close(self):
         self.process.stdin.close()
@@ -90,13 +91,12 @@ class Peer:
         self.sentences, self.beam, self.batch, self.threads = sentences, beam, batch, threads
 
     def run(self):
-        clock = time.process_time if self.threads == 1 else time.perf_counter
-        start = clock()
+        cpu, clock = time.process_time(), time.perf_counter()
         step = self.batch or len(self.sentences)
         for i in range(0, len(self.sentences), step):
             self.translator.translate_batch(self.sentences[i:i + step], beam_size=self.beam, max_batch_size=32,
                                             min_decoding_length=LENGTH, max_decoding_length=LENGTH)
-        return clock() - start
+        return time.process_time() - cpu, time.perf_counter() - clock
 
 
 def main():
@@ -112,7 +112,7 @@ def main():
     options = arguments.parse_args()
     subprocess.run(["cmake", "--build", options.build, "--target", "bench_translate"], check=True, stdout=subprocess.DEVNULL)
     program = os.path.join(options.build, "bench_translate")
-    print(f"{'model':6}{'type':6}{'beam':>5}{'batch':>6}{'threads':>8}{'attn':>10}{'peer':>10}{'ratio':>7}   target tokens/s")
+    print(f"{'model':6}{'type':6}{'beam':>5}{'batch':>6}{'threads':>8}{'attn':>10}{'peer':>10}{'ratio':>7}{'of one':>9}   target tokens/s")
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or temporary
         for name in options.models:
@@ -133,15 +133,21 @@ def compare(program, plain, peer, name, compute, beam, batch, threads, rounds, f
     text = os.path.join(folder, "text")
     with open(text, "w") as f:
         f.writelines(" ".join(s) + "\n" for s in sentences)
-    ours = Attn(program, plain, text, compute, beam, batch if threads == 1 else 0, threads)
-    theirs = Peer(peer, [s + ["</s>"] for s in sentences], "f32" if compute == "bf16" else compute, beam,
-                  batch if threads == 1 else 0, threads)
-    ours.run(), theirs.run()
-    pairs = [(ours.run(), theirs.run()) for _ in range(rounds)]
-    ours.close()
+    step = batch if threads == 1 else 0
+    runs = [Attn(program, plain, text, compute, beam, step, threads),
+            Peer(peer, [s + ["</s>"] for s in sentences], "f32" if compute == "bf16" else compute, beam, step, threads)]
+    if threads > 1:  # the same work with one
+        runs.append(Attn(program, plain, text, compute, beam, step, 1))
+    for r in runs:
+        r.run()
+    rounds = [[r.run() for r in runs] for _ in range(rounds)]
+    for r in runs[::2]:
+        r.close()
     tokens = count * LENGTH
-    mine, peers = (tokens / statistics.median(p[i] for p in pairs) for i in (0, 1))
-    print(f"{name:6}{compute:6}{beam:5}{batch:6}{threads:8}{mine:10.0f}{peers:10.0f}{mine / peers:7.2f}", flush=True)
+    which = 0 if threads == 1 else 1
+    mine, peers = (tokens / statistics.median(times[i][which] for times in rounds) for i in (0, 1))
+    one = f"{mine * statistics.median(times[2][1] for times in rounds) / tokens:9.2f}" if threads > 1 else ""
+    print(f"{name:6}{compute:6}{beam:5}{batch:6}{threads:8}{mine:10.0f}{peers:10.0f}{mine / peers:7.2f}{one}", flush=True)
 
 
 if __name__ == "__main__":

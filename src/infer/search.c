@@ -31,7 +31,7 @@ typedef struct waiting_sentences {
     hypothesis_list *results;
     size_t *order; /* the indices as they are taken, longest first: what takes long starts early */
     size_t next, count;
-    size_t working; /* taken, not done yet */
+    double working; /* what is left to do of those that were taken: unfinished_work() of all threads */
     int threads;
     attn_status status; /* of the first that failed, and its sentence */
     char sentence[SENTENCE_ROOM];
@@ -64,6 +64,7 @@ typedef struct worker {
     live_sentence *alive;
     size_t alive_count, most_sentences;
     int64_t alive_tokens;
+    double unfinished; /* its part of what is in work */
 } worker;
 
 static int is_small(const translator *model) {
@@ -95,6 +96,26 @@ static int32_t longest_translation(const model_config *c, const search_options *
     return (int32_t)most;
 }
 
+/* What is left to do of a thread's living sentences, in sentences: a translation is taken to become as long
+ * as its source, or what is asked for. */
+static double unfinished_work(const worker *w) {
+    double sum = 0;
+    for (size_t i = 0; i < w->alive_count; i++) {
+        const beam *b = &w->alive[i].beam;
+        const int32_t likely = w->alive[i].length > b->min_length ? w->alive[i].length : b->min_length;
+        const int32_t expected = likely < b->max_length ? likely : b->max_length;
+        sum += b->length < expected ? (double)(expected - b->length) / (double)expected : 0;
+    }
+    return sum;
+}
+
+static void report_work(worker *w) {
+    const double unfinished = unfinished_work(w);
+#pragma omp critical(attn_search_queue)
+    w->queue->working += unfinished - w->unfinished;
+    w->unfinished = unfinished;
+}
+
 /* Takes sentences for this thread from the queue: as many as there is room for, but not
  * more than make up its share of all that wait or are in work. */
 static size_t take_sentences(worker *w, size_t *first) {
@@ -104,10 +125,10 @@ static size_t take_sentences(worker *w, size_t *first) {
     {
         *first = q->next;
         const size_t left = q->status ? 0 : q->count - q->next;
-        const size_t share = (left + q->working + (size_t)q->threads - 1) / (size_t)q->threads;
-        const size_t most = share < w->most_sentences ? share : w->most_sentences;
+        const double share = ((double)left + q->working) / q->threads;
         int64_t tokens = w->alive_tokens;
-        while (taken < left && w->alive_count + taken < most) {
+        while (taken < left && w->alive_count + taken < w->most_sentences &&
+               w->unfinished + (double)taken < share) {
             tokens += (int64_t)length_of(q, q->order[q->next + taken]);
             if (tokens > w->options->batch_tokens && taken + w->alive_count > 0) {
                 break;
@@ -115,8 +136,9 @@ static size_t take_sentences(worker *w, size_t *first) {
             taken++;
         }
         q->next += taken;
-        q->working += taken;
+        q->working += (double)taken;
     }
+    w->unfinished += (double)taken;
     return taken;
 }
 
@@ -132,8 +154,6 @@ static void drop_sentence(worker *w, size_t place) {
         w->alive[i - 1] = w->alive[i];
     }
     w->alive_count--;
-#pragma omp critical(attn_search_queue)
-    w->queue->working--;
 }
 
 /* Makes a taken sentence a living one. */
@@ -417,6 +437,7 @@ static attn_status work(worker *w) {
             break;
         }
         status = step(w);
+        report_work(w);
     }
     return status;
 }
