@@ -78,7 +78,8 @@ INLINE vec add_bias(vec x, float scale, vec added) {
 
 /* What a bare product is multiplied with under a soft cap: tanh's argument. */
 INLINE float cap_factor(const score_rule *rule) {
-    return fminf(fmaxf(rule->scale * rule->softcap_inverse, -FLT_MAX), FLT_MAX);
+    const float factor = rule->scale * rule->softcap_inverse;
+    return factor > FLT_MAX ? FLT_MAX : factor < -FLT_MAX ? -FLT_MAX : factor; /* no call for each row */
 }
 
 /* The polynomial's terms for bare products x and scores in log 2: cap tanh(factor x) log2(e) = x q(x^2).
