@@ -140,13 +140,13 @@ def compare(program, plain, peer, name, compute, beam, batch, threads, rounds, f
         runs.append(Attn(program, plain, text, compute, beam, step, 1))
     for r in runs:
         r.run()
-    rounds = [[r.run() for r in runs] for _ in range(rounds)]
+    times = [[r.run() for r in runs] for _ in range(rounds)]
     for r in runs[::2]:
         r.close()
     tokens = count * LENGTH
     which = 0 if threads == 1 else 1
-    mine, peers = (tokens / statistics.median(times[i][which] for times in rounds) for i in (0, 1))
-    one = f"{mine * statistics.median(times[2][1] for times in rounds) / tokens:9.2f}" if threads > 1 else ""
+    mine, peers = (tokens / statistics.median(of_round[i][which] for of_round in times) for i in (0, 1))
+    one = f"{mine * statistics.median(of_round[2][1] for of_round in times) / tokens:9.2f}" if threads > 1 else ""
     print(f"{name:6}{compute:6}{beam:5}{batch:6}{threads:8}{mine:10.0f}{peers:10.0f}{mine / peers:7.2f}{one}", flush=True)
 
 

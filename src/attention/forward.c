@@ -11,6 +11,8 @@
 #include "attention/passes.h"
 #include "attention/reference.h"
 
+enum { LARGE_PAIRS = 16 << 20 }; /* bytes: half of a usual third cache */
+
 typedef struct forward_scratch {
     float *q, *o, *maximum, *sum; /* rows of the chunk */
     float *k, *k_panels, *v;      /* a block of keys */
@@ -20,6 +22,7 @@ typedef struct forward_scratch {
     score_row *rows;
     int32_t *low, *high; /* keys that each row sees */
     rows_ahead *ahead;   /* NULL: all is small enough to stay in the caches */
+    int pairs_ahead;     /* biases and masks are not */
 } forward_scratch;
 
 static size_t lay_out(const work_plan *plan, void *base, forward_scratch *s) {
@@ -57,23 +60,9 @@ static void add_part(rows_ahead *ahead, const char *first, int64_t stride, int64
     ahead_add(ahead, first + from * stride, stride, bytes, to - from);
 }
 
-/* Elements of a bias or mask that a pass reads. */
-static double distinct(const work_plan *plan, attn_score_strides strides) {
-    const problem_t *p = plan->problem;
-    return (double)(strides.sequence ? p->sequences : 1) * (double)(strides.head ? p->heads : 1) *
-           (double)(strides.query ? plan->size.most_queries : 1) * (double)plan->size.most_keys;
-}
-
-/* Bias and mask of the rows that come next, if all of them are too many to stay in the caches: from there
- * the processor's own prefetching brings them in time. */
+/* Bias and mask of the rows that come next. */
 static void add_next_pairs(const work_plan *plan, const work_task *task, const block_step *at,
                            rows_ahead *ahead) {
-    const problem_t *p = plan->problem;
-    const double bytes = (p->bias ? distinct(plan, p->bias_strides) * (double)sizeof(float) : 0) +
-                         (p->mask ? distinct(plan, p->mask_strides) : 0);
-    if (bytes < (double)(16 << 20)) {
-        return;
-    }
     const int last = at->row_block + 1 == at->row_blocks;
     const int64_t from = last ? 0 : at->next, key = at->first_key + (at->block + last) * BLOCK_KEYS;
     const int64_t left = task->sequence.keys - key, keys = left < BLOCK_KEYS ? left : BLOCK_KEYS;
@@ -81,6 +70,23 @@ static void add_next_pairs(const work_plan *plan, const work_task *task, const b
     if (keys > 0 && !(last && at->block + 1 == at->blocks)) {
         add_pairs(plan, task, NULL, from, rows, key, keys, ahead);
     }
+}
+
+/* Bytes of a bias or mask that a pass reads. */
+static double distinct_bytes(const work_plan *plan, attn_score_strides strides, size_t each) {
+    const problem_t *p = plan->problem;
+    return (double)(strides.sequence ? p->sequences : 1) * (double)(strides.head ? p->heads : 1) *
+           (double)(strides.query ? plan->size.most_queries : 1) * (double)plan->size.most_keys *
+           (double)each;
+}
+
+/* Whether biases and masks are too many to stay in the third cache. Those that do stay are not worth asking
+ * for: the processor's own prefetching is in time. */
+static int pairs_are_large(const work_plan *plan) {
+    const problem_t *p = plan->problem;
+    return (p->bias ? distinct_bytes(plan, p->bias_strides, sizeof *p->bias) : 0) +
+               (p->mask ? distinct_bytes(plan, p->mask_strides, sizeof *p->mask) : 0) >=
+           LARGE_PAIRS;
 }
 
 /* Where the blocks of keys begin that a task's rows see. */
@@ -93,7 +99,7 @@ static int64_t begin_key(const work_plan *plan, const work_task *task) {
 /* Beside a step's products its part is asked for of the next block of keys, or at the end of those that
  * the next task begins with, of the rows of output and of the next task's queries. */
 static void look_ahead(const work_plan *plan, const work_task *task, const attention_arrays *a,
-                       const block_step *at, int rows, rows_ahead *ahead) {
+                       const block_step *at, int rows, int pairs, rows_ahead *ahead) {
     const problem_t *p = plan->problem;
     const int64_t size = dtype_size(p->dtype), behind = at->first_key + (at->block + 1) * BLOCK_KEYS;
     const work_task *const next = task->next, *const owner = behind < at->end_key ? task : next;
@@ -116,7 +122,9 @@ static void look_ahead(const work_plan *plan, const work_task *task, const atten
         add_part(ahead, query_row(p, &next->sequence, a->q, p->q, next->first, next->kv_head),
                  p->q.token * size, p->d * size, next->count, step, steps);
     }
-    add_next_pairs(plan, task, at, ahead);
+    if (pairs) {
+        add_next_pairs(plan, task, at, ahead);
+    }
     const int panel = plan->tile->panel;
     const int64_t calls = (rows + TILE_ROWS - 1) / TILE_ROWS * (BLOCK_KEYS / panel + (plan->ldv + panel - 1) / panel);
     ahead_spread(ahead, calls);
@@ -261,7 +269,7 @@ static void attend_block(const work_plan *plan, const work_task *task, const att
             continue;
         }
         if (s->ahead) {
-            look_ahead(plan, task, a, &at, rows, s->ahead);
+            look_ahead(plan, task, a, &at, rows, s->pairs_ahead, s->ahead);
         }
         float *o = s->o + from * plan->ldv;
         make_weights(plan, tiles, count, from, first_key, keys, s);
@@ -336,7 +344,8 @@ static void forward_task(const work_plan *plan, const work_task *task, void *con
         return;
     }
     lay_out(plan, scratch, &s);
-    s.ahead = plan_is_large(plan, 0) || plan->problem->bias || plan->problem->mask ? &ahead : NULL;
+    s.pairs_ahead = pairs_are_large(plan);
+    s.ahead = s.pairs_ahead || plan_is_large(plan, 0) ? &ahead : NULL;
     if (task_is_short(task) && task->kv_head == 0) {
         touch_queries(plan, task, a->q, plan->problem->q, plan->problem->d, 0);
         touch_keys(plan, task, a->k, plan->problem->k, plan->problem->d, 0);

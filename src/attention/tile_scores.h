@@ -563,10 +563,11 @@ static void gradient(const row_tile *tiles, int tiles_count, const score_row *ro
         if (own_rule.modified) {
             gradient_modified(tiles + t, low, high, rows, rule, first_key, scores, products, ld, log_sum_exp,
                               factor, delta, d_bias, d_bias_stride);
-        }
-        for (int r = first; r < end && !own_rule.modified; r++) {
-            gradient_row(low, high, rows + r, &own_rule, NOT_MODIFIED, first_key, scores + r * ld,
-                         products + r * ld, log_sum_exp[r], factor[r], delta[r], NULL, 0);
+        } else {
+            for (int r = first; r < end; r++) {
+                gradient_row(low, high, rows + r, &own_rule, NOT_MODIFIED, first_key, scores + r * ld,
+                             products + r * ld, log_sum_exp[r], factor[r], delta[r], NULL, 0);
+            }
         }
         for (int r = first; r < end; r++) {
             for (int c = low; rows[r].alone && c < high; c += VECTOR) { /* not a number stays one */
@@ -590,7 +591,8 @@ INLINE void weights_row(const int low, const int high, const score_row *row, con
     }
 }
 
-/* As in gradient(), to the last bit. */
+/* From scores of the same kind as in gradient(): what weights are corrected by must be rounded as they are.
+ */
 static void weights(const row_tile *tiles, int tiles_count, const score_row *rows, const score_rule *rule,
                     float *scores, int64_t ld, const float *log_sum_exp) {
     for (int t = 0; t < tiles_count; t++) {

@@ -97,14 +97,15 @@ static int32_t longest_translation(const model_config *c, const search_options *
 }
 
 /* What is left to do of a thread's living sentences, in sentences: a translation is taken to become as long
- * as its source, or what is asked for. */
+ * as its source, or what is asked for, and to have an eighth of that before it however long it is. */
 static double unfinished_work(const worker *w) {
     double sum = 0;
     for (size_t i = 0; i < w->alive_count; i++) {
         const beam *b = &w->alive[i].beam;
         const int32_t likely = w->alive[i].length > b->min_length ? w->alive[i].length : b->min_length;
         const int32_t expected = likely < b->max_length ? likely : b->max_length;
-        sum += b->length < expected ? (double)(expected - b->length) / (double)expected : 0;
+        const double left = (double)(expected - b->length) / (double)expected;
+        sum += left > 0.125 ? left : 0.125;
     }
     return sum;
 }
@@ -112,7 +113,7 @@ static double unfinished_work(const worker *w) {
 static void report_work(worker *w) {
     const double unfinished = unfinished_work(w);
 #pragma omp critical(attn_search_queue)
-    w->queue->working += unfinished - w->unfinished;
+    { w->queue->working += unfinished - w->unfinished; }
     w->unfinished = unfinished;
 }
 

@@ -200,7 +200,8 @@ static void workspace_is_linear_in_tokens(void **state) {
             assert_int_equal(attn_attention_workspace(&p, (attn_attention_pass)pass, &sizes[n]), 0);
         }
         assert_true(sizes[2] - sizes[1] <= 2 * (sizes[1] - sizes[0]) + 4096);
-        /* a thread's share; one that grew with queries times keys would be many times as large */
+        /* a thread's share, of which rows of the queries have 2,048 bytes each; one that grew with queries
+         * times keys would be many times as large */
         assert_true(sizes[2] < (size_t)4000 * 2304 * (size_t)omp_get_max_threads());
     }
 }
