@@ -20,11 +20,6 @@ static int rows_from(const work_task *task, int64_t from) {
     return (int)(left < ADDITIVE_ROWS ? left : ADDITIVE_ROWS);
 }
 
-static float saved_log_sum_exp(const work_plan *plan, const work_task *task, const additive_call *call,
-                               int64_t head, int64_t i) {
-    return call->arrays.saved_log_sum_exp[head * plan->size.q_tokens + task->sequence.q_first + i];
-}
-
 /* a, delta and log-sum-exp of all rows of the group's heads. Returns 1 if a log-sum-exp is so
  * large that its last bit is worth correct_rows(). */
 static int prepare_rows(const work_plan *plan, const work_task *task, const additive_call *call,
@@ -43,7 +38,7 @@ static int prepare_rows(const work_plan *plan, const work_task *task, const addi
             additive_load_queries(plan, task, arrays->o, p->o, p->d_v, head, from, count, s->o, plan->ldv);
             for (int n = 0; n < count; n++) {
                 const int64_t r = g * queries + from + n;
-                const float l = saved_log_sum_exp(plan, task, call, head, from + n);
+                const float l = saved_log_sum_exp(plan, task, &call->arrays, head, from + n);
                 s->delta[r] = plan->tile->dot(s->d_o + n * plan->ldv, s->o + n * plan->ldv, (int)p->d_v);
                 s->factor[r] = 1;
                 large |= fabsf(l) > 16.0f && l > -INFINITY;
@@ -66,7 +61,7 @@ static void correct_rows(const work_plan *plan, const work_task *task, const add
         const int64_t head = task->kv_head * plan->group + g;
         float *factor = s->factor + g * queries;
         for (int64_t i = 0; i < queries; i++) {
-            const float l = saved_log_sum_exp(plan, task, call, head, i);
+            const float l = saved_log_sum_exp(plan, task, &call->arrays, head, i);
             factor[i] = sinks && l > -INFINITY ? expf(sinks[head] - l) : 0;
         }
         additive_load_parameters(plan, call->parameters, head, s);
@@ -220,7 +215,7 @@ static void sink_gradients(const work_plan *plan, const work_task *task, const a
                            double *d_sinks, const additive_scratch *s) {
     for (int64_t r = 0; r < task->count; r++) {
         const int64_t head = task->kv_head * plan->group + r / task->sequence.queries;
-        const float l = saved_log_sum_exp(plan, task, call, head, r % task->sequence.queries);
+        const float l = saved_log_sum_exp(plan, task, &call->arrays, head, r % task->sequence.queries);
         const float sink = plan->problem->sinks[head];
         if (sink > -INFINITY && l > -INFINITY) {
             d_sinks[head] -= exp((double)sink - (double)l) * (double)(s->factor[r] * s->delta[r]);

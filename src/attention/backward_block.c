@@ -46,12 +46,6 @@ size_t backward_lay_out(const work_plan *plan, void *base, backward_scratch *s) 
     return at.used;
 }
 
-static float saved_log_sum_exp(const work_plan *plan, const work_task *task, const attention_arrays *a,
-                               int64_t r) {
-    return a->saved_log_sum_exp[row_head(plan, task, r) * plan->size.q_tokens + task->sequence.q_first +
-                                row_token(plan, r)];
-}
-
 static int whole(int64_t width) {
     return (int)((width + 15) / 16 * 16);
 }
@@ -92,7 +86,7 @@ static int row_statistics(const work_plan *plan, const work_task *task, const at
                           int64_t from, int rows, backward_scratch *s) {
     int large = 0;
     for (int64_t r = from; r < from + rows; r++) {
-        const float l = saved_log_sum_exp(plan, task, a, r);
+        const float l = row_log_sum_exp(plan, task, a, r);
         large |= fabsf(l) > 16.0f && l > -INFINITY;
         const double exponent = plan->rule.modified ? (double)l : (double)l * 1.4426950408889634;
         s->loaded.log_sum_exp[r] = l == -INFINITY ? INFINITY : (float)exponent;
@@ -415,7 +409,7 @@ static double sink_weight(const work_plan *plan, const work_task *task, int64_t 
 void backward_sinks(const work_plan *plan, const work_task *task, const attention_arrays *a,
                     const backward_scratch *s, double *d_sinks) {
     for (int64_t r = 0; r < task->count; r++) {
-        if (saved_log_sum_exp(plan, task, a, r) > -INFINITY) {
+        if (row_log_sum_exp(plan, task, a, r) > -INFINITY) {
             d_sinks[row_head(plan, task, r)] -=
                 sink_weight(plan, task, r, s) * (double)(s->loaded.factor[r] * s->loaded.delta[r]);
         }
@@ -453,7 +447,7 @@ static void correct_rows(const work_plan *plan, const work_task *task, const att
     const problem_t *p = plan->problem;
     row_tile tiles[BACKWARD_ROWS / TILE_ROWS];
     for (int64_t r = 0; r < task->count; r++) {
-        const float l = saved_log_sum_exp(plan, task, a, r);
+        const float l = row_log_sum_exp(plan, task, a, r);
         s->loaded.factor[r] = p->sinks && l > -INFINITY ? (float)sink_weight(plan, task, r, s) : 0;
     }
     for (int64_t first = 0; first < task->sequence.length; first += BLOCK_KEYS) {

@@ -273,8 +273,7 @@ static int load_gradients(const work_plan *plan, const work_task *task, const at
     load_query_rows(plan, task, a->o, p->o, p->d_v, from, rows, s->out, plan->ldv);
     for (int n = 0; n < rows; n++) {
         const int64_t r = from + n;
-        const float l = a->saved_log_sum_exp[row_head(plan, task, r) * plan->size.q_tokens +
-                                             task->sequence.q_first + row_token(plan, r)];
+        const float l = row_log_sum_exp(plan, task, a, r);
         const float inverse = l == -INFINITY ? 0.0f : (float)exp(-(double)l);
         s->delta[n] = inverse * plan->tile->dot(s->rows + n * plan->ldv, s->out + n * plan->ldv,
                                                 (int)p->d_v);

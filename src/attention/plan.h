@@ -68,6 +68,16 @@ static inline int64_t row_head(const work_plan *plan, const work_task *task, int
     return plan->group == 1 ? task->kv_head : task->kv_head * plan->group + r % plan->group;
 }
 
+/* The log-sum-exp that the caller saved, of query i of a head of the task's sequence. */
+static inline float saved_log_sum_exp(const work_plan *plan, const work_task *task, const attention_arrays *a,
+                                      int64_t head, int64_t i) {
+    return a->saved_log_sum_exp[head * plan->size.q_tokens + task->sequence.q_first + i];
+}
+static inline float row_log_sum_exp(const work_plan *plan, const work_task *task, const attention_arrays *a,
+                                    int64_t r) {
+    return saved_log_sum_exp(plan, task, a, row_head(plan, task, r), row_token(plan, r));
+}
+
 attn_status plan_make(work_plan *plan, const problem_t *problem, int caches);
 
 /* Columns of a row of `width` values in whole vectors of the chosen kernels; at most ldq or ldv. */

@@ -470,22 +470,26 @@ INLINE void add_to_bias(const score_row *row, int column, vec d, float *d_bias, 
     }
 }
 
+/* Weights of the vector at `column` from products x and the log-sum-exp. Gradients and what corrects a
+ * row's weights both begin here: they must be rounded alike. */
+INLINE vec weight_vector(vec x, const score_row *row, const score_rule *rule, int column, const int edge,
+                         vec *slope, const int kind, float log_sum_exp) {
+    if (kind == NOT_MODIFIED) {
+        return vec_exp2(x * (rule->scale * LOG2_E) - log_sum_exp);
+    }
+    return vec_exp2((modified(x, row, rule, column, edge, slope, kind) - log_sum_exp) * LOG2_E);
+}
+
 /* `edge`: some of low .. high may lie outside what the row sees. */
 INLINE void gradient_vectors(const int low, const int high, const int edge, const int drops,
                              const score_row *row, const score_rule *rule, const int kind, int64_t first_key,
                              float *s, float *g, float log_sum_exp, float factor, float delta, float *d_bias,
                              int64_t d_bias_stride) {
-    const float unit = kind ? LOG2_E : rule->scale * LOG2_E;
     const int whole_low = round_up(row->low), whole_high = round_down(row->high);
     uvec bits = {0};
     for (int c = low; c < high; c += VECTOR) {
-        vec x = vec_load(s + c), slope;
-        if (kind) {
-            x = (modified(x, row, rule, c, edge, &slope, kind) - log_sum_exp) * unit;
-        } else {
-            x = x * unit - log_sum_exp;
-        }
-        vec p = vec_exp2(x) * factor;
+        vec slope;
+        vec p = weight_vector(vec_load(s + c), row, rule, c, edge, &slope, kind, log_sum_exp) * factor;
         vec product = vec_load(g + c);
         vec keeps = p;
         if (drops) {
@@ -533,23 +537,18 @@ static __attribute__((noinline)) void gradient_modified(const row_tile *tile, co
     for (int r = tile->first; r < tile->first + tile->count; r++) {
         const score_row row = rows[r];
         float *s = scores + r * ld, *g = products + r * ld, *d = d_bias && !row.alone ? d_bias[r] : NULL;
+#define KIND(kind, bias)                                                                                     \
+    case kind:                                                                                               \
+        gradient_row(low, high, &row, &own_rule, kind, first_key, s, g, log_sum_exp[r], factor[r], delta[r], \
+                     bias, d_bias_stride);                                                                   \
+        break;
         switch (modification(&own_rule, &row)) {
-        case BIASED:
-            gradient_row(low, high, &row, &own_rule, BIASED, first_key, s, g, log_sum_exp[r], factor[r],
-                         delta[r], d, d_bias_stride);
-            break;
-        case SLOPED:
-            gradient_row(low, high, &row, &own_rule, SLOPED, first_key, s, g, log_sum_exp[r], factor[r],
-                         delta[r], NULL, 0);
-            break;
-        case CAPPED:
-            gradient_row(low, high, &row, &own_rule, CAPPED, first_key, s, g, log_sum_exp[r], factor[r],
-                         delta[r], NULL, 0);
-            break;
-        default:
-            gradient_row(low, high, rows + r, rule, MODIFIED, first_key, s, g, log_sum_exp[r], factor[r],
-                         delta[r], d, d_bias_stride);
+            KIND(BIASED, d)
+            KIND(SLOPED, NULL)
+            KIND(CAPPED, NULL)
+            KIND(MODIFIED, d)
         }
+#undef KIND
     }
 }
 
@@ -579,42 +578,31 @@ static void gradient(const row_tile *tiles, int tiles_count, const score_row *ro
 
 INLINE void weights_row(const int low, const int high, const score_row *row, const score_rule *rule,
                         const int kind, float *s, float log_sum_exp) {
-    const float unit = kind ? LOG2_E : rule->scale * LOG2_E;
     for (int c = low; c < high; c += VECTOR) {
-        vec x = vec_load(s + c), slope;
-        if (kind) {
-            x = (modified(x, row, rule, c, 1, &slope, kind) - log_sum_exp) * unit;
-        } else {
-            x = x * unit - log_sum_exp;
-        }
-        vec_store(s + c, vec_select(seen(row, c), vec_exp2(x), vec_set(0.0f)));
+        vec slope;
+        const vec p = weight_vector(vec_load(s + c), row, rule, c, 1, &slope, kind, log_sum_exp);
+        vec_store(s + c, vec_select(seen(row, c), p, vec_set(0.0f)));
     }
 }
 
-/* From scores of the same kind as in gradient(): what weights are corrected by must be rounded as they are.
- */
 static void weights(const row_tile *tiles, int tiles_count, const score_row *rows, const score_rule *rule,
                     float *scores, int64_t ld, const float *log_sum_exp) {
     for (int t = 0; t < tiles_count; t++) {
         const int low = round_down(tiles[t].low), high = round_up(tiles[t].high);
         for (int r = tiles[t].first; r < tiles[t].first + tiles[t].count; r++) {
             float *s = scores + r * ld;
+#define KIND(kind)                                                                                           \
+    case kind:                                                                                               \
+        weights_row(low, high, rows + r, rule, kind, s, log_sum_exp[r]);                                     \
+        break;
             switch (modification(rule, rows + r)) {
-            case NOT_MODIFIED:
-                weights_row(low, high, rows + r, rule, NOT_MODIFIED, s, log_sum_exp[r]);
-                break;
-            case BIASED:
-                weights_row(low, high, rows + r, rule, BIASED, s, log_sum_exp[r]);
-                break;
-            case SLOPED:
-                weights_row(low, high, rows + r, rule, SLOPED, s, log_sum_exp[r]);
-                break;
-            case CAPPED:
-                weights_row(low, high, rows + r, rule, CAPPED, s, log_sum_exp[r]);
-                break;
-            default:
-                weights_row(low, high, rows + r, rule, MODIFIED, s, log_sum_exp[r]);
+                KIND(NOT_MODIFIED)
+                KIND(BIASED)
+                KIND(SLOPED)
+                KIND(CAPPED)
+                KIND(MODIFIED)
             }
+#undef KIND
         }
     }
 }

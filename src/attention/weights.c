@@ -196,13 +196,6 @@ attn_status attn_attention_weights(const attn_attention_problem *p, const void *
 
 /* --- column sums ------------------------------------------------------------------- */
 
-static float saved_log_sum_exp(const work_plan *plan, const work_task *task, const weights_call *call,
-                               int64_t r) {
-    const int64_t head = row_head(plan, task, r);
-    return call->arrays
-        .saved_log_sum_exp[head * plan->size.q_tokens + task->sequence.q_first + row_token(plan, r)];
-}
-
 /* The weights, before dropout, of rows from .. on the loaded keys, into the scores. */
 static void block_weights(const work_plan *plan, const work_task *task, const weights_call *call,
                           int64_t from, int count, int64_t first, int keys, weights_scratch *s) {
@@ -210,7 +203,7 @@ static void block_weights(const work_plan *plan, const work_task *task, const we
     load_queries(plan, task, &call->arrays, from, count, s);
     const int made = make_scores(plan, task, from, count, first, keys, s, tiles);
     for (int n = 0; n < count; n++) {
-        const float l = saved_log_sum_exp(plan, task, call, from + n);
+        const float l = row_log_sum_exp(plan, task, &call->arrays, from + n);
         s->log_sum_exp[n] = l == -INFINITY ? INFINITY : plan->rule.modified ? l : l * 1.44269504f;
     }
     plan->tile->weights(tiles, made, s->rows, &plan->rule, s->scores, BLOCK_KEYS, s->log_sum_exp);
@@ -227,7 +220,7 @@ static void row_factors(const work_plan *plan, const work_task *task, const weig
     const float *sinks = plan->problem->sinks;
     int large = 0;
     for (int64_t r = 0; r < task->count; r++) {
-        const float l = saved_log_sum_exp(plan, task, call, r);
+        const float l = row_log_sum_exp(plan, task, &call->arrays, r);
         large |= fabsf(l) > 16.0f && l > -INFINITY;
         s->factor[r] = 1;
     }
@@ -235,7 +228,7 @@ static void row_factors(const work_plan *plan, const work_task *task, const weig
         return;
     }
     for (int64_t r = 0; r < task->count; r++) {
-        const float l = saved_log_sum_exp(plan, task, call, r);
+        const float l = row_log_sum_exp(plan, task, &call->arrays, r);
         s->factor[r] = sinks && l > -INFINITY ? expf(sinks[row_head(plan, task, r)] - l) : 0;
     }
     for (int64_t first = 0; first < task->sequence.length; first += BLOCK_KEYS) {
