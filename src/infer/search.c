@@ -13,12 +13,15 @@
 #include "infer/candidates.h"
 #include "infer/constraint.h"
 #include "infer/continuations.h"
+#include "infer/greedy.h"
 #include "infer/sampling.h"
 #include "infer/step.h"
 
 /* Rows of a step, and rows whose logits exist at a time: many, so that weights are read seldom, but of a small model,
  * whose weights stay in cache, few, so that keys and logits stay there too. */
 enum { MOST_ROWS = 192, LOGIT_BLOCK = 96, SMALL_WIDTH = 256, MOST_SMALL_ROWS = 24, SMALL_LOGIT_BLOCK = 24 };
+/* Rows of a greedy step up to which a shortlist is faster than the whole output layer. */
+enum { FEW_ROWS = 4 };
 enum { SENTENCE_ROOM = 512 };
 
 /* --- one search: sentences waiting, and the threads that take them -------------- */
@@ -65,10 +68,21 @@ typedef struct worker {
     size_t alive_count, most_sentences;
     int64_t alive_tokens;
     double unfinished; /* its part of what is in work */
+    unscored_tokens unscored; /* greedy search alone */
 } worker;
 
 static int is_small(const translator *model) {
     return model->config->d_model <= SMALL_WIDTH;
+}
+
+/* Rows whose logits exist at a time. */
+static int64_t logit_block(const translator *model) {
+    return is_small(model) ? SMALL_LOGIT_BLOCK : LOGIT_BLOCK;
+}
+
+/* A token that is never produced. */
+static int32_t never_produced(const model_config *c) {
+    return c->pad_token_id == c->eos_token_id ? TOKEN_NONE : c->pad_token_id;
 }
 
 static size_t length_of(const waiting_sentences *q, size_t sentence) {
@@ -325,12 +339,13 @@ static void find_logits(worker *w, tensor *const *x, int64_t first, int64_t coun
 static attn_status find_candidates(worker *w, tensor *const *x, int64_t rows, candidate *list, int wanted, int *counts) {
     tape *t = w->t;
     const model_config *c = w->model->config;
-    const int64_t block_rows = is_small(w->model) ? SMALL_LOGIT_BLOCK : LOGIT_BLOCK, block = block_rows * (int64_t)c->vocab_size;
+    const int64_t block_rows = logit_block(w->model), block = block_rows * (int64_t)c->vocab_size;
     float *logits = tape_memory(t, w->member_count > 1 ? 2 * block : block, sizeof *logits);
     int sampling = w->options->steering && w->options->steering->sampling.on;
     const continuation_context context = {
-        .rows = t->rows, .vocabulary = c->vocab_size,
-        .never = c->pad_token_id == c->eos_token_id ? TOKEN_NONE : c->pad_token_id,
+        .rows = t->rows,
+        .vocabulary = c->vocab_size,
+        .never = never_produced(c),
         .ranked = w->options->steering ? tape_memory(t, c->vocab_size, sizeof(float)) : NULL,
         .sampled = sampling ? tape_memory(t, c->vocab_size, sizeof(sampled_token)) : NULL};
     size_t sentence = 0;
@@ -350,6 +365,28 @@ static attn_status find_candidates(worker *w, tensor *const *x, int64_t rows, ca
         }
     }
     return t->status;
+}
+
+/* The same for greedy search with nothing that steers it, where the step is narrow. */
+static int find_greedily(worker *w, const tensor *x, int64_t rows, candidate *list, int wanted, int *counts) {
+    const int plain = w->options->beam == 1 && !w->options->steering && w->member_count == 1;
+    if (!plain || w->t->status) {
+        return 0;
+    }
+    beam *beams[FEW_ROWS];
+    const output_layer layer = {packed_parameters_find(w->t->packed, w->model->embedding),
+                                parameter_values(w->t->parameters, w->model->logits_bias),
+                                never_produced(w->model->config)};
+    const shortlist *likely = rows <= FEW_ROWS ? searcher_shortlist(w->queue->s, rows) : NULL;
+    for (int64_t row = 0; row < rows && likely; row++) {
+        beams[row] = &w->alive[row].beam;
+    }
+    if (likely &&
+        greedy_step(w->t, &w->unscored, &layer, likely, x->data, rows, beams, list, wanted, counts)) {
+        return 1;
+    }
+    unscored_settle(w->t, &w->unscored, &layer);
+    return 0;
 }
 
 /* A constrained beam chooses among all that its rows' lists hold; lists and counts are the sentence's. */
@@ -424,7 +461,10 @@ static attn_status step(worker *w) {
             in.cross_weights = NULL;
         }
     }
-    status = status ? status : find_candidates(w, x, in.rows, list, wanted, counts);
+    if (!status && !find_greedily(w, x[0], in.rows, list, wanted, counts)) {
+        status = find_candidates(w, x, in.rows, list, wanted, counts);
+    }
+    status = status ? status : w->t->status;
     return status ? status : advance(w, list, wanted, counts);
 }
 
@@ -465,7 +505,10 @@ static attn_status run_worker(waiting_sentences *q) {
     worker w = {.queue = q, .model = model, .options = q->options, .most_sentences = most ? most : 1};
     w.alive = memory_allocate(w.most_sentences, sizeof *w.alive);
     attn_status status = borrow_rooms(&w);
-    status = status ? status : w.alive ? work(&w) : ATTN_ERROR_MEMORY;
+    status = status ? status : w.alive ? ATTN_OK : ATTN_ERROR_MEMORY;
+    status = status ? status : unscored_open(&w.unscored, logit_block(model), model->embedding.columns);
+    status = status ? status : work(&w);
+    unscored_close(&w.unscored);
     while (w.alive_count) {
         drop_sentence(&w, w.alive_count - 1);
     }

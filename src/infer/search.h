@@ -20,6 +20,7 @@
 #include "data/tokenizer.h"
 #include "infer/steering.h"
 #include "infer/translator.h"
+#include "tensor/shortlist.h"
 
 struct searcher;
 
@@ -77,6 +78,10 @@ typedef struct search_room {
 
 search_room *searcher_borrow(searcher *s); /* NULL when memory is short */
 void searcher_return(searcher *s, search_room *room);
+
+/* A list for a step of so few rows that reading the output layer's weights is what takes the time; NULL until
+ * enough such rows have come, for other products than f32, and where the weights allow none. */
+const shortlist *searcher_shortlist(searcher *s, int64_t rows);
 
 /* source: packed ids, sentence i is ids[offsets[i]] .. ids[offsets[i + 1] - 1], its last
  * id </s>, within the model's positions and vocabulary. An empty sentence gives one

@@ -1,8 +1,12 @@
 /* What all searches with a model share: its weights, packed once, and working memory that waits
  * to be used again: clearing new pages would cost more than a small model's products. */
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "infer/search.h"
+
+/* Rows of narrow steps after which a shortlist has paid for itself. */
+enum { SHORTLIST_WORTH = 256 };
 
 struct searcher {
     translator translator;
@@ -12,6 +16,8 @@ struct searcher {
     pthread_mutex_t lock; /* of the idle rooms */
     search_room **idle;
     size_t idle_count, idle_capacity;
+    _Atomic int64_t narrow_rows;
+    _Atomic(shortlist *) list; /* NULL: not yet, or not for this model */
 };
 
 static void free_room(search_room *room) {
@@ -69,6 +75,19 @@ void searcher_return(searcher *s, search_room *room) {
     }
 }
 
+const shortlist *searcher_shortlist(searcher *s, int64_t rows) {
+    const translator *from = &s->translator;
+    const int64_t before = s->type == PRODUCT_F32 ? atomic_fetch_add(&s->narrow_rows, rows) : SHORTLIST_WORTH;
+    if (before < SHORTLIST_WORTH && before + rows >= SHORTLIST_WORTH) { /* this thread alone makes it */
+        shortlist *made;
+        (void)shortlist_new(parameter_values(&s->view, from->embedding),
+                            parameter_values(&s->view, from->logits_bias), from->embedding.rows,
+                            from->embedding.columns, &made);
+        atomic_store(&s->list, made);
+    }
+    return atomic_load(&s->list);
+}
+
 static attn_status pack_all(searcher *s) {
     attn_status status = s->packed ? ATTN_OK : ATTN_ERROR_MEMORY;
     status = status ? status : s->translator.kind->pack(s->packed, s->type, &s->view, s->translator.model);
@@ -104,6 +123,7 @@ void searcher_free(searcher *s) {
             free_room(s->idle[i]);
         }
         memory_free(s->idle);
+        shortlist_free(atomic_load(&s->list));
         packed_parameters_free(s->packed);
         (void)pthread_mutex_destroy(&s->lock);
         memory_free(s);

@@ -186,22 +186,39 @@ size_t product_room(const packed_weight *w, int64_t rows) {
     return w->kind == WORD_F32 ? ALIGNMENT : (size_t)(rows * (words_apart(w) + 1)) * sizeof(uint32_t) + ALIGNMENT;
 }
 
-/* One group of rows; words and scales are those of the group. */
-static void run_group(float *y, int64_t y_stride, const float *x, int64_t x_stride, int64_t rows, const packed_weight *w,
-                      const float *bias, int rectify, uint32_t *words, float *scales) {
-    product_call call = {.y = y, .y_stride = y_stride, .outputs = w->outputs, .x = (const uint32_t *)(const void *)x,
-                         .x_stride = x_stride, .rows = rows, .words = w->words, .weights = w->weights, .bias = bias,
-                         .rectify = rectify, .x_scales = scales, .weight_scales = w->scales,
+/* The call for one group of rows; words and scales are those of the group. */
+static product_call call_of(float *y, int64_t y_stride, const float *x, int64_t x_stride, int64_t rows,
+                            const packed_weight *w, const float *bias, int rectify, uint32_t *words,
+                            float *scales) {
+    product_call call = {.y = y,
+                         .y_stride = y_stride,
+                         .outputs = w->outputs,
+                         .x = (const uint32_t *)(const void *)x,
+                         .x_stride = x_stride,
+                         .rows = rows,
+                         .words = w->words,
+                         .weights = w->weights,
+                         .bias = bias,
+                         .rectify = rectify,
+                         .x_scales = scales,
+                         .weight_scales = w->scales,
                          .compensation = w->compensation};
-    while (2 << call.ahead_shift <= (rows + w->kernels->row_block - 1) / w->kernels->row_block) {
-        call.ahead_shift++;
-    }
     if (w->kind != WORD_F32) {
         call.x_stride = words_apart(w);
         call.x = words;
         for (int64_t i = 0; i < rows; i++) {
             scales[i] = w->kernels->pack_row(w->kind, words + i * call.x_stride, x + i * x_stride, w->depth);
         }
+    }
+    return call;
+}
+
+static void run_group(float *y, int64_t y_stride, const float *x, int64_t x_stride, int64_t rows,
+                      const packed_weight *w, const float *bias, int rectify, uint32_t *words,
+                      float *scales) {
+    product_call call = call_of(y, y_stride, x, x_stride, rows, w, bias, rectify, words, scales);
+    while (2 << call.ahead_shift <= (rows + w->kernels->row_block - 1) / w->kernels->row_block) {
+        call.ahead_shift++;
     }
     w->kernels->run(w->kind, &call, 0, w->panels);
 }
@@ -221,4 +238,21 @@ void product_run(float *y, int64_t y_stride, const float *x, int64_t x_stride, i
         run_group(y + first * y_stride, y_stride, x + first * x_stride, x_stride, count, w, bias, rectify,
                   words + first * words_apart(w), scales + first);
     }
+}
+
+int product_panel(const packed_weight *w) {
+    return w->kernels->panel;
+}
+
+void product_run_panel(float *y, const float *x, const packed_weight *w, int64_t panel, const float *bias,
+                       void *room) {
+    uint32_t *words = room;
+    const int64_t first = panel * w->kernels->panel;
+    product_call call =
+        call_of(y, 0, x, 0, 1, w, bias ? bias + first : NULL, 0, words, (float *)(words + words_apart(w)));
+    call.outputs -= first;
+    call.weights += first * w->words;
+    call.weight_scales += w->scales ? first : 0;
+    call.compensation += w->compensation ? first : 0;
+    w->kernels->run(w->kind, &call, 0, 1);
 }

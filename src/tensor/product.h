@@ -41,4 +41,11 @@ void product_run(float *y, int64_t y_stride, const float *x, int64_t x_stride, i
                  const float *bias, int rectify, void *room);
 size_t product_room(const packed_weight *w, int64_t rows);
 
+/* Outputs come in panels of so many; the last may have fewer. */
+int product_panel(const packed_weight *w);
+/* y [product_panel(w)]: the outputs of one panel for one row x [depth], the bits that product_run gives them.
+ */
+void product_run_panel(float *y, const float *x, const packed_weight *w, int64_t panel, const float *bias,
+                       void *room);
+
 #endif
