@@ -111,7 +111,7 @@ static int32_t longest_translation(const model_config *c, const search_options *
 }
 
 /* What is left to do of a thread's living sentences, in sentences: a translation is taken to become as long
- * as its source, or what is asked for, and to have an eighth of that before it however long it is. */
+ * as its source, or what is asked for, and one that is longer already to have an eighth of that before it. */
 static double unfinished_work(const worker *w) {
     double sum = 0;
     for (size_t i = 0; i < w->alive_count; i++) {
@@ -119,7 +119,7 @@ static double unfinished_work(const worker *w) {
         const int32_t likely = w->alive[i].length > b->min_length ? w->alive[i].length : b->min_length;
         const int32_t expected = likely < b->max_length ? likely : b->max_length;
         const double left = (double)(expected - b->length) / (double)expected;
-        sum += left > 0.125 ? left : 0.125;
+        sum += left > 0 ? left : 0.125;
     }
     return sum;
 }
@@ -140,7 +140,10 @@ static size_t take_sentences(worker *w, size_t *first) {
     {
         *first = q->next;
         const size_t left = q->status ? 0 : q->count - q->next;
-        const double share = ((double)left + q->working) / q->threads;
+        double share = ((double)left + q->working) / q->threads;
+        if ((double)left + w->unfinished < 1.125 * share) { /* a few left over would cost a narrow step each time */
+            share = (double)left + w->unfinished;
+        }
         int64_t tokens = w->alive_tokens;
         while (taken < left && w->alive_count + taken < w->most_sentences &&
                w->unfinished + (double)taken < share) {
