@@ -212,6 +212,29 @@ int plan_is_large(const work_plan *plan, int backward) {
     return (plan->size.q_tokens + plan->size.k_tokens) * row > (int64_t)4 << 20;
 }
 
+/* Tasks that wait, in their order. */
+typedef struct task_queue {
+    int64_t next, all; /* all: 0 where they are taken one by one */
+    int64_t takers;    /* each takes its share of what is left */
+} task_queue;
+
+static int64_t count_tasks(const work_plan *plan, task_cut cut) {
+    task_walk walk = {.sequence = -1};
+    work_task task;
+    (void)walk_to(plan, cut, &walk, INT64_MAX, &task);
+    return walk.first_task;
+}
+
+static void take_tasks(task_queue *queue, int64_t *first, int64_t *end) {
+#pragma omp critical(attn_attention_tasks)
+    {
+        const int64_t share = (queue->all - queue->next) / queue->takers;
+        *first = queue->next;
+        queue->next += share > 1 ? share : 1;
+        *end = queue->next;
+    }
+}
+
 attn_status plan_run(const work_plan *plan, task_cut cut, task_function work, void *context,
                      void *workspace, size_t workspace_size, size_t scratch_size) {
     const size_t each = (scratch_size + 63) / 64 * 64;
@@ -225,29 +248,20 @@ attn_status plan_run(const work_plan *plan, task_cut cut, task_function work, vo
                                                          : 1;
     int64_t threads = plan_threads(plan), room = (int64_t)((workspace_size - 64) / each);
     threads = threads < room ? threads : room;
-    /* how many tasks a thread takes at once */
+    /* Of short sequences a thread takes a run of neighbours, which it can ask for ahead, less and less as they
+     * become few. */
     const int64_t tokens = plan->size.q_tokens + plan->size.k_tokens;
-    const int64_t step = plan->chain == CHAIN_NONE &&
-                                 tokens * plan->group <= SHORT_ROWS * plan->problem->sequences
-                             ? plan->problem->kv_heads
-                             : 1;
-    const int looks_ahead = cut == TASK_JOINED && step == 1 && plan_is_large(plan, 0);
-    int64_t next = 0;
+    const int runs = plan->chain == CHAIN_NONE && tokens * plan->group <= NEIGHBOUR_ROWS * plan->problem->sequences;
+    const int looks_ahead = runs || (cut == TASK_JOINED && plan_is_large(plan, 0));
+    task_queue queue = {.all = runs ? count_tasks(plan, cut) : 0, .takers = threads > 1 ? 2 * threads : 1};
 #pragma omp parallel num_threads((int)threads) if (threads > 1)
     {
         task_walk walk = {.sequence = -1}, walk_ahead = walk;
         char *scratch = base + (size_t)threads_index() * each;
         work_task task, coming;
-        int64_t number = 0;
-        for (;;) {
-            if (number % step == 0) {
-                int64_t taken;
-#pragma omp atomic capture
-                {
-                    taken = next;
-                    next += step;
-                }
-                number = taken;
+        for (int64_t number = 0, end = 0;; number++) {
+            if (number == end) {
+                take_tasks(&queue, &number, &end);
             }
             if (plan->chain != CHAIN_NONE) {
                 if (number >= chains) {
@@ -255,12 +269,13 @@ attn_status plan_run(const work_plan *plan, task_cut cut, task_function work, vo
                 }
                 run_chain(plan, number, work, context, scratch);
             } else if (walk_to(plan, cut, &walk, number, &task)) {
-                task.next = looks_ahead && walk_to(plan, cut, &walk_ahead, number + threads, &coming) ? &coming : NULL;
+                const int64_t then = number + (runs ? plan->problem->kv_heads : threads);
+                task.next = looks_ahead && (!runs || then < end) && walk_to(plan, cut, &walk_ahead, then, &coming) ? &coming
+                                                                                                             : NULL;
                 work(plan, &task, context, scratch);
             } else {
                 break;
             }
-            number++;
         }
     }
     return ATTN_OK;

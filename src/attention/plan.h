@@ -56,7 +56,8 @@ typedef struct work_task {
     sequence_view sequence;
     int64_t kv_head;
     int64_t first, count; /* rows */
-    const struct work_task *next; /* what the thread will probably do then, NULL: unknown */
+    /* What the thread will probably do then, or of short sequences the same head of the one after it; NULL: unknown. */
+    const struct work_task *next;
 } work_task;
 
 /* A task's rows are its queries, and of each the heads that share the key/value head: row r's query and
@@ -135,7 +136,7 @@ float cache_scale(const attn_attention_cache *cache, const float *scales, attn_s
 /* Short sequences: work is so little that waiting for memory would be most of it, and a head's
  * rows are short pieces far apart. A thread takes all heads of a sequence in turn, and before the
  * first reads the sequence's rows from end to end, as the processor's own prefetching likes it. */
-enum { SHORT_ROWS = 96 };
+enum { SHORT_ROWS = 96, NEIGHBOUR_ROWS = 192 };
 static inline int task_is_short(const work_task *task) {
     return task->count <= SHORT_ROWS && task->sequence.length <= SHORT_ROWS;
 }

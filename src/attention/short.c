@@ -78,10 +78,10 @@ static void add_rows(const work_plan *plan, const work_task *task, const void *a
 static void look_ahead(const work_plan *plan, const work_task *task, const attention_arrays *a,
                        int backward, rows_ahead *ahead) {
     const problem_t *p = plan->problem;
-    if (task->sequence.index + 1 >= p->sequences || !plan_is_large(plan, backward)) {
+    if (!task->next || !plan_is_large(plan, backward)) {
         return;
     }
-    const work_task next = {.sequence = problem_sequence(p, task->sequence.index + 1), .kv_head = task->kv_head};
+    const work_task next = *task->next;
     if (next.sequence.queries > SHORT_QUERIES || next.sequence.length > SHORT_KEYS) {
         return;
     }
