@@ -24,7 +24,8 @@ typedef struct linear_scratch {
     float *weights, *out;      /* LINEAR_ROWS x BLOCK_KEYS, rows of the result */
     float *state, *transposed; /* S or R [d][ldv] and its transpose [d_v][ldq] */
     float *sum;                /* z or r */
-    float *denominator, *delta;
+    float *denominators;       /* D of all rows of a head, which the way back finds first */
+    float *delta;
     float *key_gradient, *value_gradient;
     row_tile *tiles;
 } linear_scratch;
@@ -48,7 +49,7 @@ static size_t lay_out(const work_plan *plan, void *base, linear_scratch *s) {
     s->state = scratch_take(&at, ldq * ldv, sizeof(float));
     s->transposed = scratch_take(&at, ldv * ldq, sizeof(float));
     s->sum = scratch_take(&at, ldq, sizeof(float));
-    s->denominator = scratch_take(&at, LINEAR_ROWS, sizeof(float));
+    s->denominators = scratch_take(&at, (size_t)(plan->size.most_queries * plan->group), sizeof(float));
     s->delta = scratch_take(&at, LINEAR_ROWS, sizeof(float));
     s->tiles = scratch_take(&at, 64, sizeof(row_tile));
     return at.used;
@@ -190,37 +191,62 @@ static int advance(const work_plan *plan, const work_task *task, const attention
 
 /* --- forward ------------------------------------------------------------------------------ */
 
+/* f(q) of a block of rows; 1 if all are finite. */
+static int load_features(const work_plan *plan, const work_task *task, const attention_arrays *a,
+                         int64_t from, int rows, linear_scratch *s) {
+    const problem_t *p = plan->problem;
+    const int finite = load_query_rows(plan, task, a->q, p->q, p->d, from, rows, s->q, plan->ldq);
+    plan->tile->feature_map(s->q, rows, (int)p->d, plan->ldq);
+    return finite;
+}
+
+/* What the rows' D have of the state. */
+static float *begin_denominators(const work_plan *plan, int64_t from, int rows, linear_scratch *s) {
+    float *d = s->denominators + from;
+    for (int n = 0; n < rows; n++) {
+        d[n] = plan->tile->dot(s->q + n * plan->ldq, s->sum, (int)plan->problem->d);
+    }
+    return d;
+}
+
+/* Loads keys that some of the rows see: s->weights = f(q) f(k), 0 where hidden, which are added to D. 0 if
+ * something is not finite that others may not see. */
+static int weigh_diagonal(const work_plan *plan, const work_task *task, const attention_arrays *a,
+                          int64_t from, int rows, int64_t first, int keys, linear_scratch *s) {
+    if (!load_keys(plan, task, a, first, keys, s) && plan->hides) {
+        return 0;
+    }
+    transpose_rows(plan, s->k, plan->ldq, keys, plan->problem->d, s->panels);
+    const int tiles = plain_tiles(rows, keys, s->tiles);
+    plan->tile->product_columns(s->tiles, tiles, s->q, plan->ldq, (int)plan->problem->d, s->panels, keys,
+                                s->weights, LD_WEIGHTS, NULL);
+    hide(plan, task, from, rows, first, keys, s->weights);
+    for (int n = 0; n < rows; n++) {
+        float sum = 0;
+        for (int j = 0; j < keys; j++) {
+            sum += s->weights[n * LD_WEIGHTS + j];
+        }
+        s->denominators[from + n] += sum;
+    }
+    return 1;
+}
+
 static int forward_rows(const work_plan *plan, const work_task *task, const attention_arrays *a,
                         int64_t from, int rows, int64_t *taken, linear_scratch *s) {
     const problem_t *p = plan->problem;
     if (advance(plan, task, a, from, taken, s) < 0) {
         return 0;
     }
-    load_query_rows(plan, task, a->q, p->q, p->d, from, rows, s->q, plan->ldq);
-    plan->tile->feature_map(s->q, rows, (int)p->d, plan->ldq);
+    (void)load_features(plan, task, a, from, rows, s);
     memset(s->out, 0, (size_t)(rows * plan->ldv) * sizeof(float));
     add_product(plan, s, rows, (int)p->d, s->q, plan->ldq, 1, s->state, plan->ldv, p->d_v, s->out,
                 plan->ldv);
-    for (int n = 0; n < rows; n++) {
-        s->denominator[n] = plan->tile->dot(s->q + n * plan->ldq, s->sum, (int)p->d);
-    }
+    const float *denominators = begin_denominators(plan, from, rows, s);
     const int64_t end = row_end(plan, task, from + rows - 1);
     for (int64_t first = *taken; first < end; first += BLOCK_KEYS) {
         const int keys = (int)(end - first < BLOCK_KEYS ? end - first : BLOCK_KEYS);
-        if (!load_keys(plan, task, a, first, keys, s) && plan->hides) {
+        if (!weigh_diagonal(plan, task, a, from, rows, first, keys, s)) {
             return 0;
-        }
-        transpose_rows(plan, s->k, plan->ldq, keys, p->d, s->panels);
-        const int tiles = plain_tiles(rows, keys, s->tiles);
-        plan->tile->product_columns(s->tiles, tiles, s->q, plan->ldq, (int)p->d, s->panels, keys,
-                                    s->weights, LD_WEIGHTS, NULL);
-        hide(plan, task, from, rows, first, keys, s->weights);
-        for (int n = 0; n < rows; n++) {
-            float sum = 0;
-            for (int j = 0; j < keys; j++) {
-                sum += s->weights[n * LD_WEIGHTS + j];
-            }
-            s->denominator[n] += sum;
         }
         add_product(plan, s, rows, keys, s->weights, LD_WEIGHTS, 1, s->v, plan->ldv, p->d_v, s->out,
                     plan->ldv);
@@ -229,7 +255,7 @@ static int forward_rows(const work_plan *plan, const work_task *task, const atte
         const int64_t r = from + n, i = row_token(plan, r);
         const int64_t head = row_head(plan, task, r);
         const int sees = row_end(plan, task, r) > 0; /* a row that sees nothing may hold anything */
-        const float d = sees ? s->denominator[n] : 0.0f;
+        const float d = sees ? denominators[n] : 0.0f;
         if (!sees) {
             memset(s->out + n * plan->ldv, 0, (size_t)plan->ldv * sizeof(float));
         }
@@ -263,29 +289,48 @@ void linear_forward_task(const work_plan *plan, const work_task *task, void *con
 
 /* --- backward ----------------------------------------------------------------------------- */
 
-/* f(q), g and e of a block of rows; rows that see nothing get zeros. */
+/* g and e of a block of rows whose D are known; rows that see nothing get zeros. D is what forward had: of
+ * log D no more than its own digits would come back. */
 static int load_gradients(const work_plan *plan, const work_task *task, const attention_arrays *a,
                           int64_t from, int rows, linear_scratch *s) {
     const problem_t *p = plan->problem;
-    int finite = load_query_rows(plan, task, a->q, p->q, p->d, from, rows, s->q, plan->ldq);
-    plan->tile->feature_map(s->q, rows, (int)p->d, plan->ldq);
-    finite &= load_query_rows(plan, task, a->d_o, p->d_o, p->d_v, from, rows, s->rows, plan->ldv);
+    const int finite = load_query_rows(plan, task, a->d_o, p->d_o, p->d_v, from, rows, s->rows, plan->ldv);
     load_query_rows(plan, task, a->o, p->o, p->d_v, from, rows, s->out, plan->ldv);
     for (int n = 0; n < rows; n++) {
-        const int64_t r = from + n;
-        const float l = row_log_sum_exp(plan, task, a, r);
-        const float inverse = l == -INFINITY ? 0.0f : (float)exp(-(double)l);
+        const int sees = row_end(plan, task, from + n) > 0;
+        const float d = sees ? s->denominators[from + n] : 0.0f, inverse = d != 0 ? 1.0f / d : 0.0f;
         s->delta[n] = inverse * plan->tile->dot(s->rows + n * plan->ldv, s->out + n * plan->ldv,
                                                 (int)p->d_v);
         for (int64_t c = 0; c < p->d_v; c++) {
             s->rows[n * plan->ldv + c] *= inverse;
         }
-        if (l == -INFINITY) { /* whatever d_o is */
+        if (d == 0) { /* whatever d_o is */
             memset(s->rows + n * plan->ldv, 0, (size_t)plan->ldv * sizeof(float));
             s->delta[n] = 0;
         }
     }
     return finite;
+}
+
+static int load_both(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t from,
+                     int rows, linear_scratch *s) {
+    const int finite = load_features(plan, task, a, from, rows, s);
+    return load_gradients(plan, task, a, from, rows, s) && finite;
+}
+
+/* D of a block of rows whose f(q) are loaded, once the state has what all of them see. 0 as weigh_diagonal().
+ */
+static int find_denominators(const work_plan *plan, const work_task *task, const attention_arrays *a,
+                             int64_t from, int rows, int64_t taken, linear_scratch *s) {
+    const int64_t end = row_end(plan, task, from + rows - 1);
+    (void)begin_denominators(plan, from, rows, s);
+    for (int64_t first = taken; first < end; first += BLOCK_KEYS) {
+        const int keys = (int)(end - first < BLOCK_KEYS ? end - first : BLOCK_KEYS);
+        if (!weigh_diagonal(plan, task, a, from, rows, first, keys, s)) {
+            return 0;
+        }
+    }
+    return 1;
 }
 
 static void store_feature_gradient(const work_plan *plan, const float *features, float *gradient,
@@ -310,6 +355,7 @@ static void turn_state(const work_plan *plan, linear_scratch *s) {
     }
 }
 
+/* And D of all rows. */
 static int query_gradients(const work_plan *plan, const work_task *task, const attention_arrays *a,
                            linear_scratch *s) {
     const problem_t *p = plan->problem;
@@ -319,7 +365,14 @@ static int query_gradients(const work_plan *plan, const work_task *task, const a
     for (int64_t from = 0; from < task->count; from += LINEAR_ROWS) {
         const int rows = (int)(task->count - from < LINEAR_ROWS ? task->count - from : LINEAR_ROWS);
         const int changed = advance(plan, task, a, from, &taken, s);
-        if (changed < 0 || (!load_gradients(plan, task, a, from, rows, s) && plan->hides)) {
+        if (changed < 0 || (!load_features(plan, task, a, from, rows, s) && plan->hides) ||
+            !find_denominators(plan, task, a, from, rows, taken, s)) {
+            return 0;
+        }
+        if (!a->gradients.q) {
+            continue;
+        }
+        if (!load_gradients(plan, task, a, from, rows, s) && plan->hides) {
             return 0;
         }
         if (changed) {
@@ -411,7 +464,7 @@ static int key_gradients(const work_plan *plan, const work_task *task, const att
             above--;
             const int64_t from = above * LINEAR_ROWS, left = task->count - from;
             const int rows = (int)(left < LINEAR_ROWS ? left : LINEAR_ROWS);
-            if (!load_gradients(plan, task, a, from, rows, s) && plan->hides) {
+            if (!load_both(plan, task, a, from, rows, s) && plan->hides) {
                 return 0;
             }
             add_rows(plan, rows, s);
@@ -438,7 +491,7 @@ static int key_gradients(const work_plan *plan, const work_task *task, const att
             if (row_end(plan, task, from + rows - 1) <= first) {
                 break;
             }
-            if (!load_gradients(plan, task, a, from, rows, s) && plan->hides) {
+            if (!load_both(plan, task, a, from, rows, s) && plan->hides) {
                 return 0;
             }
             add_diagonal(plan, task, from, rows, first, keys, d_k, d_v, s);
@@ -464,6 +517,6 @@ int linear_backward(const work_plan *plan, const work_task *task, const attentio
                     void *scratch) {
     linear_scratch s;
     lay_out(plan, scratch, &s);
-    return (!a->gradients.q || query_gradients(plan, task, a, &s)) &&
+    return query_gradients(plan, task, a, &s) &&
            ((!a->gradients.k && !a->gradients.v) || key_gradients(plan, task, a, &s));
 }

@@ -159,6 +159,33 @@ static void weights_of_large_scores_sum_to_one_backward(void **state) {
     }
 }
 
+/* With the linear score the way back divides by D itself: log D, rounded, would give back fewer digits. */
+static void linear_gradients_do_not_hang_on_the_last_digit_of_log_sum_exp(void **state) {
+    (void)state;
+    for (int kernel = ATTN_KERNEL_PORTABLE; kernel <= last_kernel(); kernel++) {
+        for (int causal = 0; causal < 2; causal++) {
+            const attention_case c = {SHAPE(1, 70, 150, 2, 1, 32, 16), .score = ATTN_SCORE_LINEAR,
+                                      .causal = causal ? ATTN_CAUSAL_TOP_LEFT : ATTN_CAUSAL_NONE};
+            enum { DQ = 70 * 2 * 32, DK = 150 * 32, DV = 150 * 16 };
+            float d_q[DQ], d_k[DK], d_v[DV];
+            case_arrays a = case_make(&c, 5);
+            a.problem.kernel = (attn_kernel)kernel;
+            run(&a);
+            memcpy(d_q, a.d_q, sizeof d_q);
+            memcpy(d_k, a.d_k, sizeof d_k);
+            memcpy(d_v, a.d_v, sizeof d_v);
+            for (int i = 0; i < 2 * 70; i++) {
+                a.log_sum_exp[i] = nextafterf(a.log_sum_exp[i], INFINITY);
+            }
+            assert_int_equal(case_backward(&a), ATTN_OK);
+            assert_memory_equal(a.d_q, d_q, sizeof d_q);
+            assert_memory_equal(a.d_k, d_k, sizeof d_k);
+            assert_memory_equal(a.d_v, d_v, sizeof d_v);
+            case_free(&a);
+        }
+    }
+}
+
 static void least_finite_bias_is_a_plain_number(void **state) {
     (void)state;
     for (int kernel = first_kernel(); kernel <= last_kernel(); kernel++) {
@@ -624,6 +651,7 @@ int main(void) {
         cmocka_unit_test(a_row_that_sees_nothing_is_zero_however_it_is_hidden),
         cmocka_unit_test(a_row_that_sees_one_key_gives_its_score_no_gradient),
         cmocka_unit_test(weights_of_large_scores_sum_to_one_backward),
+        cmocka_unit_test(linear_gradients_do_not_hang_on_the_last_digit_of_log_sum_exp),
         cmocka_unit_test(least_finite_bias_is_a_plain_number),
         cmocka_unit_test(hidden_poison_never_leaks),
         cmocka_unit_test(hidden_poison_never_leaks_into_weights),
