@@ -97,14 +97,18 @@ static int compare(const case_result *got, const case_result *want, const plain_
 #define PLAIN(array) {plain[0].array, plain[1].array, plain[2].array}
     const comparison all[] = {
         {"o", g->o, w->o, PLAIN(o), w->o_count, t, 2, t, plain->linear_term},
-        {"log_sum_exp", g->log_sum_exp, w->log_sum_exp, PLAIN(log_sum_exp), w->rows, ATTN_F32, 2, ATTN_F32, 0},
-        {"weights", got->weights, want->weights, PLAIN(weights), plain->weights_count, ATTN_F32, 2, ATTN_F32, plain->weight_term},
-        {"column sums", got->sums, want->sums, PLAIN(sums), heads * (size_t)w->k_tokens, ATTN_F32, 2, ATTN_F32, plain->weight_term},
+        {"log_sum_exp", g->log_sum_exp, w->log_sum_exp, PLAIN(log_sum_exp), w->rows, ATTN_F32, 2, ATTN_F32,
+         plain->weight_term},
+        {"weights", got->weights, want->weights, PLAIN(weights), plain->weights_count, ATTN_F32, 2, ATTN_F32,
+         plain->weight_term},
+        {"column sums", got->sums, want->sums, PLAIN(sums), heads * (size_t)w->k_tokens, ATTN_F32, 2,
+         ATTN_F32, plain->weight_term},
         {"d_q", g->d_q, w->d_q, PLAIN(d_q), w->d_q_count, t, 3, t, plain->gradient_term},
         {"d_k", g->d_k, w->d_k, PLAIN(d_k), w->d_k_count, t, 3, t, plain->gradient_term},
         {"d_v", g->d_v, w->d_v, PLAIN(d_v), w->d_v_count, t, 3, t, 0},
         {"d_bias", g->d_bias, w->d_bias, PLAIN(d_bias), w->bias_count, ATTN_F32, 3, t, plain->bias_term},
-        {"d_sinks", g->d_sinks, w->d_sinks, PLAIN(d_sinks), w->d_sinks ? heads : 0, ATTN_F32, 3, t, plain->sink_term},
+        {"d_sinks", g->d_sinks, w->d_sinks, PLAIN(d_sinks), w->d_sinks ? heads : 0, ATTN_F32, 3, t,
+         plain->sink_term},
     };
 #undef PLAIN
     int bad = 0;

@@ -71,6 +71,15 @@ static float plain_product(const float *a, const float *b, int64_t count, int or
     return sum;
 }
 
+/* Of the products that plain_product() sums. */
+static float largest_term(const float *a, const float *b, int64_t count) {
+    float most = 0;
+    for (int64_t c = 0; c < count; c++) {
+        most = fmaxf(most, fabsf(a[c] * b[c]));
+    }
+    return most;
+}
+
 /* One query head of one sequence; d_k, d_v and sums are added to. weights: [Nq][Nk] or NULL. */
 static void plain_head(const case_arrays *a, const sequence_view *s, int64_t head, int order, plain_result *r,
                        float *scratch, float *weights) {
@@ -79,7 +88,7 @@ static void plain_head(const case_arrays *a, const sequence_view *s, int64_t hea
     const int64_t kv = head / (p->heads / p->kv_heads);
     float *w = scratch, *slope = w + s->keys, *keep = slope + s->keys, *d_k = keep + s->keys;
     float *k_norms = d_k + s->keys * p->d, *keys = k_norms + s->keys, *parts = keys + s->keys * p->d;
-    float *scores = parts + s->keys;
+    float *scores = parts + s->keys, *sizes = scores + s->keys; /* of a score's largest part */
     const uint32_t threshold = dropout_threshold(p->dropout);
     const uint64_t head_key = dropout_head_key(p->dropout_seed, s->index, head);
     memset(d_k, 0, (size_t)(s->keys * p->d) * sizeof(float));
@@ -99,9 +108,11 @@ static void plain_head(const case_arrays *a, const sequence_view *s, int64_t hea
         problem_visible(p, s, i, &low, &high);
         for (int64_t j = 0; j < s->keys; j++) {
             float x = plain_product(q, keys + j * p->d, p->d, order) * problem_scale(p);
+            sizes[j] = largest_term(q, keys + j * p->d, p->d) * fabsf(problem_scale(p));
             slope[j] = 1;
             if (p->score == ATTN_SCORE_LINEAR) {
                 slope[j] = 1 / x;
+                sizes[j] = 0; /* of terms of one sign */
                 x = logf(x);
             }
             if (p->softcap < INFINITY) {
@@ -109,8 +120,10 @@ static void plain_head(const case_arrays *a, const sequence_view *s, int64_t hea
                 slope[j] = 1 - x * x;
                 x *= p->softcap;
             }
-            x -= p->alibi ? p->alibi[head] * fabsf((float)(i + s->shift - j)) : 0;
-            x += p->bias ? *bias_at(p, s->index, head, i, j) : 0;
+            const float away = p->alibi ? p->alibi[head] * fabsf((float)(i + s->shift - j)) : 0;
+            const float bias = p->bias ? *bias_at(p, s->index, head, i, j) : 0;
+            sizes[j] = fmaxf(fmaxf(fabsf(x), sizes[j]), fmaxf(fabsf(away), isfinite(bias) ? fabsf(bias) : 0));
+            x = x - away + bias;
             if (j < low || j >= high || (p->mask && !*mask_at(p, s->index, head, i, j))) {
                 x = -INFINITY;
             }
@@ -121,10 +134,9 @@ static void plain_head(const case_arrays *a, const sequence_view *s, int64_t hea
         }
         float sum = p->sinks ? expf(p->sinks[head] - most) : 0;
         for (int64_t j = 0; j < s->keys; j++) {
-            const float x = w[j] == -INFINITY ? 0 : w[j];
             scores[j] = w[j];
             w[j] = w[j] == -INFINITY ? 0 : expf(w[j] - most);
-            r->weight_term = fmaxf(r->weight_term, w[j] * fabsf(x));
+            r->weight_term = fmaxf(r->weight_term, w[j] > 0 ? w[j] * fmaxf(sizes[j], fabsf(scores[j])) : 0);
             sum += w[j];
         }
         const float log_sum_exp = sum == 0 ? -INFINITY : most + logf(sum);
@@ -241,7 +253,7 @@ attn_status plain_run(const case_arrays *a, int order, plain_result *r) {
         const int64_t keys = problem_sequence(p, b).keys;
         most = keys > most ? keys : most;
     }
-    float *scratch = memory_allocate((size_t)(most * (6 + 2 * p->d)), sizeof(float));
+    float *scratch = memory_allocate((size_t)(most * (7 + 2 * p->d)), sizeof(float));
     attn_status status = scratch ? allocate(a, r) : ATTN_ERROR_MEMORY;
     float *weights = r->weights_count ? r->weights : NULL;
     for (int64_t b = 0; b < p->sequences && !status; b++) {

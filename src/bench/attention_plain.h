@@ -17,10 +17,10 @@ typedef struct plain_result {
     /* as the case's arrays, in f32; weights are NULL for a case of very many */
     float *o, *d_q, *d_k, *d_v, *log_sum_exp, *d_bias, *d_sinks, *weights, *sums;
     size_t weights_count;
-    /* The largest terms of the sums that may cancel: a score's part of a weight, what goes to a bias,
-     * what goes to an element of d_q or d_k, and an output's and the log-sum-exp's part of what goes
-     * to a sink, and the linear score's output, a quotient of two sums over the width, twice. Their last
-     * bits are errors of any way of computing. */
+    /* The largest terms of the sums that may cancel: of a score's parts what reaches a weight or the
+     * log-sum-exp, what goes to a bias, what goes to an element of d_q or d_k, and an output's and the
+     * log-sum-exp's part of what goes to a sink, and the linear score's output, a quotient of two sums over
+     * the width, twice. Their last bits are errors of any way of computing. */
     float weight_term, bias_term, gradient_term, sink_term, linear_term;
 } plain_result;
 
