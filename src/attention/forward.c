@@ -8,37 +8,29 @@
 #include <math.h>
 #include <string.h>
 
+#include "attention/forward_block.h"
 #include "attention/passes.h"
 #include "attention/reference.h"
 
 enum { LARGE_PAIRS = 16 << 20 }; /* bytes: half of a usual third cache */
 
-typedef struct forward_scratch {
-    float *q, *o, *maximum, *sum; /* rows of the chunk */
-    float *k, *k_panels, *v;      /* a block of keys */
-    uint16_t *v_rows;
-    float *scores;                /* FORWARD_ROWS x BLOCK_KEYS */
-    uint16_t *rounded;            /* the same in bf16 */
-    score_row *rows;
-    int32_t *low, *high; /* keys that each row sees */
-    rows_ahead *ahead;   /* NULL: all is small enough to stay in the caches */
-    int pairs_ahead;     /* biases and masks are not */
-} forward_scratch;
-
 static size_t lay_out(const work_plan *plan, void *base, forward_scratch *s) {
     scratch_cursor at = {.base = base};
     const size_t ldq = (size_t)plan->ldq, ldv = (size_t)plan->ldv;
-    const size_t chunk = (size_t)plan_joined_rows(plan, plan->size.most_queries * plan->group);
+    const size_t blocks = (size_t)window_blocks(plan), kept = (blocks ? blocks : 1) * BLOCK_KEYS;
+    const size_t chunk =
+        blocks ? WINDOW_ROWS : (size_t)plan_joined_rows(plan, plan->size.most_queries * plan->group);
+    const size_t scores = (blocks ? WINDOW_ROWS : FORWARD_ROWS) * (kept + 16);
     s->q = scratch_take(&at, chunk * ldq, sizeof(float));
     s->o = scratch_take(&at, chunk * ldv, sizeof(float));
     s->maximum = scratch_take(&at, chunk, sizeof(float));
     s->sum = scratch_take(&at, chunk, sizeof(float));
     s->k = scratch_take(&at, BLOCK_KEYS * ldq, sizeof(float));
-    s->k_panels = scratch_take(&at, BLOCK_KEYS * ldq, sizeof(float));
-    s->v = scratch_take(&at, BLOCK_KEYS * ldv, sizeof(float));
+    s->k_panels = scratch_take(&at, kept * ldq, sizeof(float));
+    s->v = scratch_take(&at, kept * ldv, sizeof(float));
     s->v_rows = scratch_take(&at, BLOCK_KEYS * ldv, sizeof(uint16_t));
-    s->scores = scratch_take(&at, FORWARD_ROWS * (BLOCK_KEYS + 16), sizeof(float));
-    s->rounded = scratch_take(&at, FORWARD_ROWS * (BLOCK_KEYS + 16), sizeof(uint16_t));
+    s->scores = scratch_take(&at, scores, sizeof(float));
+    s->rounded = scratch_take(&at, scores, sizeof(uint16_t));
     s->rows = scratch_take(&at, chunk, sizeof(score_row));
     s->low = scratch_take(&at, chunk, sizeof(int32_t));
     s->high = scratch_take(&at, chunk, sizeof(int32_t));
@@ -130,8 +122,8 @@ static void look_ahead(const work_plan *plan, const work_task *task, const atten
     ahead_spread(ahead, calls);
 }
 
-static void load_queries(const work_plan *plan, const work_task *task, const attention_arrays *a,
-                         forward_scratch *s) {
+void forward_load_queries(const work_plan *plan, const work_task *task, const attention_arrays *a,
+                          forward_scratch *s) {
     const problem_t *p = plan->problem;
     const void *source[MOST_CHUNK_ROWS];
     int32_t positions[MOST_CHUNK_ROWS];
@@ -165,7 +157,7 @@ static void load_queries(const work_plan *plan, const work_task *task, const att
 
 /* The same in bf16: k_panels holds pairs of the width, v pairs of keys. */
 static int load_key_pairs(const work_plan *plan, const work_task *task, const attention_arrays *a,
-                          int64_t first, int keys, forward_scratch *s) {
+                          int64_t first, int keys, const forward_scratch *s) {
     const problem_t *p = plan->problem;
     const void *source[BLOCK_KEYS] = {0};
     const float *rows[BLOCK_KEYS] = {0};
@@ -185,10 +177,8 @@ static int load_key_pairs(const work_plan *plan, const work_task *task, const at
     return finite || !plan->hides;
 }
 
-/* Packs keys first .. first + keys - 1. 0 if a value is not finite that some query may
- * not see: then zero weights would not keep it out. */
-static int load_keys(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t first,
-                     int keys, forward_scratch *s) {
+int forward_load_keys(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t first,
+                      int keys, const forward_scratch *s) {
     if (plan->pairs) {
         return load_key_pairs(plan, task, a, first, keys, s);
     }
@@ -283,9 +273,8 @@ static void attend_block(const work_plan *plan, const work_task *task, const att
     }
 }
 
-/* Divides by the sums, adds the sinks, writes output and log-sum-exp. */
-static void finish(const work_plan *plan, const work_task *task, const attention_arrays *a,
-                   const forward_scratch *s) {
+void forward_finish(const work_plan *plan, const work_task *task, const attention_arrays *a,
+                    const forward_scratch *s) {
     const problem_t *p = plan->problem;
     const float ln2 = 0.693147181f;
     for (int64_t n = 0; n < task->count; n++) {
@@ -311,28 +300,37 @@ static void finish(const work_plan *plan, const work_task *task, const attention
     }
 }
 
+void forward_seen(const work_task *task, const forward_scratch *s, int64_t *low, int64_t *high) {
+    *low = INT64_MAX;
+    *high = 0;
+    for (int64_t n = 0; n < task->count; n++) {
+        if (s->low[n] < s->high[n]) {
+            *low = s->low[n] < *low ? s->low[n] : *low;
+            *high = s->high[n] > *high ? s->high[n] : *high;
+        }
+    }
+}
+
 /* 0 where the reference has to do it: a value that is not finite is hidden from some query. */
 static int forward_rows(const work_plan *plan, const work_task *task, const attention_arrays *a,
                         forward_scratch *s) {
-    load_queries(plan, task, a, s);
-    int64_t low = INT64_MAX, high = 0;
-    for (int64_t n = 0; n < task->count; n++) {
-        if (s->low[n] < s->high[n]) {
-            low = s->low[n] < low ? s->low[n] : low;
-            high = s->high[n] > high ? s->high[n] : high;
-        }
+    int64_t low, high;
+    if (window_blocks(plan)) {
+        return forward_window(plan, task, a, s);
     }
+    forward_load_queries(plan, task, a, s);
+    forward_seen(task, s, &low, &high);
     block_step at = {.first_key = low / BLOCK_KEYS * BLOCK_KEYS, .end_key = high};
     at.blocks = high > low ? (high - at.first_key + BLOCK_KEYS - 1) / BLOCK_KEYS : 0;
     for (; at.block < at.blocks; at.block++) {
         const int64_t first = at.first_key + at.block * BLOCK_KEYS, left = task->sequence.length - first;
         const int keys = (int)(left < BLOCK_KEYS ? left : BLOCK_KEYS);
-        if (!load_keys(plan, task, a, first, keys, s)) {
+        if (!forward_load_keys(plan, task, a, first, keys, s)) {
             return 0;
         }
         attend_block(plan, task, a, at, keys, s);
     }
-    finish(plan, task, a, s);
+    forward_finish(plan, task, a, s);
     return 1;
 }
 
