@@ -215,7 +215,8 @@ int plan_is_large(const work_plan *plan, int backward) {
 /* Tasks that wait, in their order. */
 typedef struct task_queue {
     int64_t next, all; /* all: 0 where they are taken one by one */
-    int64_t takers;    /* each takes its share of what is left */
+    int64_t takers;    /* each takes its share of what is left, */
+    int64_t together;  /* in whole sequences as long as that is enough for one */
 } task_queue;
 
 static int64_t count_tasks(const work_plan *plan, task_cut cut) {
@@ -228,7 +229,8 @@ static int64_t count_tasks(const work_plan *plan, task_cut cut) {
 static void take_tasks(task_queue *queue, int64_t *first, int64_t *end) {
 #pragma omp critical(attn_attention_tasks)
     {
-        const int64_t share = (queue->all - queue->next) / queue->takers;
+        int64_t share = (queue->all - queue->next) / queue->takers;
+        share = share >= queue->together ? share / queue->together * queue->together : share;
         *first = queue->next;
         queue->next += share > 1 ? share : 1;
         *end = queue->next;
@@ -253,7 +255,9 @@ attn_status plan_run(const work_plan *plan, task_cut cut, task_function work, vo
     const int64_t tokens = plan->size.q_tokens + plan->size.k_tokens;
     const int runs = plan->chain == CHAIN_NONE && tokens * plan->group <= NEIGHBOUR_ROWS * plan->problem->sequences;
     const int looks_ahead = runs || (cut == TASK_JOINED && plan_is_large(plan, 0));
-    task_queue queue = {.all = runs ? count_tasks(plan, cut) : 0, .takers = threads > 1 ? 2 * threads : 1};
+    task_queue queue = {.all = runs ? count_tasks(plan, cut) : 0,
+                        .takers = threads > 1 ? 2 * threads : 1,
+                        .together = plan->problem->kv_heads};
 #pragma omp parallel num_threads((int)threads) if (threads > 1)
     {
         task_walk walk = {.sequence = -1}, walk_ahead = walk;

@@ -134,8 +134,8 @@ float cache_scale(const attn_attention_cache *cache, const float *scales, attn_s
                   int64_t sequence, int64_t j, int64_t head);
 
 /* Short sequences: work is so little that waiting for memory would be most of it, and a head's
- * rows are short pieces far apart. A thread takes all heads of a sequence in turn, and before the
- * first reads the sequence's rows from end to end, as the processor's own prefetching likes it. */
+ * rows are short pieces far apart. A thread mostly takes all heads of a sequence in turn, and before
+ * the first reads the sequence's rows from end to end, as the processor's own prefetching likes it. */
 enum { SHORT_ROWS = 96, NEIGHBOUR_ROWS = 192 };
 static inline int task_is_short(const work_task *task) {
     return task->count <= SHORT_ROWS && task->sequence.length <= SHORT_ROWS;

@@ -251,6 +251,26 @@ INLINE float raise_plain(const int low, const int high, float unit, const float 
     return raise_lanes(most * unit, 0, maximum, sum, output, columns);
 }
 
+/* The vectors from low to high in which the row sees something. How a row is computed hangs on these alone:
+ * the tile's other rows may see more, and which rows those are must not reach the bits. */
+INLINE int own_low(const int low, const score_row *row) {
+    return larger(low, round_down(row->low));
+}
+INLINE int own_high(const int high, const score_row *row) {
+    return smaller(high, round_up(row->high));
+}
+
+/* Weights of what the row does not see of low .. high. */
+INLINE void clear_weights(const int low, const int high, float *s, uint16_t *rounded) {
+    for (int c = low; c < high; c += VECTOR) {
+        if (rounded) {
+            vec_store_bf16(rounded + c, vec_set(0.0f));
+        } else {
+            vec_store(s + c, vec_set(0.0f));
+        }
+    }
+}
+
 /* The same under a soft cap alone, which keeps the order of scores. *weighs: what weigh_row() is to do,
  * CAPPED from the products, as long as all of them are near enough for tanh's polynomial, or MODIFIED
  * from the scores, which are made here. */
@@ -262,7 +282,9 @@ INLINE float raise_capped(const int low, const int high, const score_row *row, c
     for (int c = low; c < high; c += VECTOR) {
         const vec x = vec_load(s + c);
         most = vec_max(most, x);
-        least = vec_min(least, x);
+    }
+    for (int c = own_low(low, row); c < own_high(high, row); c += VECTOR) {
+        least = vec_min(least, vec_load(s + c));
     }
     const vec one = most * factor, other = least * factor, size = vec_max(vec_abs(one), vec_abs(other));
     most = vec_max(one, other);
@@ -376,7 +398,10 @@ INLINE void softmax_row(const int low, const int high, const score_row *row, con
     if (weighs == NOT_MODIFIED) {
         *sum += weigh_kind(low, high, NOT_MODIFIED, unit, base, row, rule, first_key, s, rounded);
     } else if (weighs == CAPPED) {
-        *sum += weigh_kind(low, high, CAPPED, unit, base * LOG2_E, row, rule, first_key, s, rounded);
+        const int from = own_low(low, row), to = own_high(high, row);
+        clear_weights(low, from, s, rounded);
+        *sum += weigh_kind(from, to, CAPPED, unit, base * LOG2_E, row, rule, first_key, s, rounded);
+        clear_weights(to, high, s, rounded);
     } else {
         *sum += weigh_kind(low, high, MODIFIED, unit, base, row, rule, first_key, s, rounded);
     }

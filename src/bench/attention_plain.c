@@ -119,6 +119,7 @@ static void plain_head(const case_arrays *a, const sequence_view *s, int64_t hea
                 x = tanhf(x / p->softcap);
                 slope[j] = 1 - x * x;
                 x *= p->softcap;
+                sizes[j] *= slope[j];
             }
             const float away = p->alibi ? p->alibi[head] * fabsf((float)(i + s->shift - j)) : 0;
             const float bias = p->bias ? *bias_at(p, s->index, head, i, j) : 0;

@@ -100,6 +100,9 @@ int greedy_step(tape *t, unscored_tokens *u, const output_layer *layer, const sh
     if (ends) {
         settle(t, u, layer, rows, own);
     }
+    if (t->status) {
+        return 0;
+    }
     for (int64_t row = 0; row < rows; row++) {
         const float now = ends ? own[u->count - rows + row] : 0;
         const double before = beams[row]->length ? beams[row]->log_probability[0] : 0;

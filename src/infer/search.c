@@ -132,7 +132,7 @@ static void report_work(worker *w) {
 }
 
 /* Takes sentences for this thread from the queue: as many as there is room for, but not
- * more than make up its share of all that wait or are in work. */
+ * more than make up its share of all that wait or are in work, and the few that would be left over. */
 static size_t take_sentences(worker *w, size_t *first) {
     waiting_sentences *q = w->queue;
     size_t taken = 0;

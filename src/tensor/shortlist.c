@@ -71,7 +71,8 @@ void shortlist_free(shortlist *s) {
     }
 }
 
-/* 2 B of the head of this file's header for one x; not finite where x is not. */
+/* 2 B of the head of this file's header for one x; not finite where x is not, or so small that it cannot be
+ * told. */
 static double twice_the_bound(const shortlist *s, const float *x) {
     float most = 0;
     double norm = 0;
@@ -80,6 +81,9 @@ static double twice_the_bound(const shortlist *s, const float *x) {
         norm += (double)x[i] * (double)x[i];
     }
     norm = sqrt(norm);
+    if (most > 0 && (most < 1e-20f || (double)most * s->most_norm < 1e-25)) {
+        return NAN; /* int8's scales, or products, may leave the range of floats */
+    }
     /* no element of x is further from x^ than half a step */
     const double lost = (double)most / 127 * 0.5001 * sqrt((double)s->depth);
     const double magnitude = (norm + lost) * (s->most_norm + s->most_error) + s->most_bias;

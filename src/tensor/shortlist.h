@@ -1,5 +1,6 @@
-/* The largest element of y = W x + b, without all of W: an int8 copy of W, a quarter of its bytes, says how
- * large each element can be at most, and only those that can be the largest are computed.
+/* The largest element of y = W x + b, without all of W: an int8 copy of W, a quarter of its bytes (half where
+ * there are no products of bytes), says how large each element can be at most, and only those that can be the
+ * largest are computed.
  *
  * Let w^ and x^ be what int8 keeps of an output's weights and of x. Then
  *     |w x - w^ x^| <= |x| |w - w^| + |x - x^| |w^|                        (Cauchy-Schwarz)

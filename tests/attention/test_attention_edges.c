@@ -528,11 +528,18 @@ static void a_sequence_alone_gives_the_bits_of_the_batch(void **state) {
                                       .causal = ATTN_CAUSAL_TOP_LEFT};
     const attention_case windows = {SHAPE(3, 1100, 1100, 6, 6, 16, 16), .packed = 1, .window = 1, .left = 200,
                                     .right = 30};
-    const attention_case *const cases[] = {&BITS, &SHORT_BITS, &long_ones, &windows};
+    /* rows that see whole vectors, beside others that see more */
+    const attention_case capped = {SHAPE(3, 1104, 1104, 6, 6, 16, 16),
+                                   .packed = 1,
+                                   .window = 1,
+                                   .left = 64,
+                                   .right = 800,
+                                   .softcap = 20};
+    const attention_case *const cases[] = {&BITS, &SHORT_BITS, &long_ones, &windows, &capped};
     omp_set_num_threads(2);
-    for (int n = 0; n < 8 * (last_kernel() - ATTN_KERNEL_PORTABLE + 1); n++) {
-        const int kernel = ATTN_KERNEL_PORTABLE + n / 8;
-        attention_case c = *cases[n / 2 % 4];
+    for (int n = 0; n < 10 * (last_kernel() - ATTN_KERNEL_PORTABLE + 1); n++) {
+        const int kernel = ATTN_KERNEL_PORTABLE + n / 10;
+        attention_case c = *cases[n / 2 % 5];
         c.bias = 0;
         c.dtype = (attn_dtype)(n % 2);
         case_arrays all = case_make(&c, 8);

@@ -206,6 +206,34 @@ static void a_sentence_has_the_same_bits_alone_and_in_any_company(void **state) 
     check_company(PRODUCT_F32, 64, 1);
 }
 
+/* Two logits whose log probabilities are the same number: the larger logit is taken, by the whole product as
+ * by the shortlist that a searcher has after 256 tokens. */
+static void greedy_search_takes_the_largest_logit(void **state) {
+    (void)state;
+    transformer *model = random_model(300, 64, 1, -1);
+    float *bias = parameter_values(&model->parameters, model->logits_bias);
+    memset(parameter_values(&model->parameters, model->embedding), 0, (size_t)300 * 64 * sizeof(float));
+    for (int i = 0; i < 300; i++) {
+        bias[i] = -1;
+    }
+    bias[3] = 1e-3f;
+    bias[9] = nextafterf(1e-3f, 1);
+    searcher *s = searcher_of(model);
+    const search_options options = {.beam = 1, .length_penalty = 1, .max_length = 40, .batch_tokens = 4096};
+    int32_t source[64];
+    int count = random_source(3, 20, 300, source), tokens = 0;
+    for (int i = 0; i < 10; i++) {
+        hypothesis_list list = search_one(s, source, (size_t)count, &options);
+        for (int j = 0; j < list.items[0].count; j++, tokens++) {
+            assert_int_equal(list.items[0].ids[j], 9);
+        }
+        hypothesis_list_release(&list);
+    }
+    assert_true(tokens > 300);
+    searcher_free(s);
+    transformer_free(model);
+}
+
 static void a_single_sentence_has_the_same_bits_with_any_number_of_threads(void **state) {
     (void)state;
     transformer *model = random_model(700, 192, 2, 0);
@@ -272,6 +300,7 @@ int main(void) {
         cmocka_unit_test(cached_decoding_equals_decoding_anew),
         cmocka_unit_test(a_wide_beam_finds_the_best_of_all_sequences),
         cmocka_unit_test(a_sentence_has_the_same_bits_alone_and_in_any_company),
+        cmocka_unit_test(greedy_search_takes_the_largest_logit),
         cmocka_unit_test(a_single_sentence_has_the_same_bits_with_any_number_of_threads),
         cmocka_unit_test(translations_are_as_long_as_is_asked),
         cmocka_unit_test(translations_end_in_time_and_never_hold_padding),

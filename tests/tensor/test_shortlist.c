@@ -123,6 +123,30 @@ static void outputs_that_int8_cannot_tell_apart_are_told_apart(void **state) {
     release(&p);
 }
 
+/* So small that int8's scales, or products, leave the range of floats. */
+static void tiny_numbers_are_not_told(void **state) {
+    (void)state;
+    const float sizes[][2] = {{9e-31f, 1}, {1e-20f, 1e-22f}};
+    for (int i = 0; i < 2; i++) {
+        problem p = problem_of(2000, 16, 0);
+        int32_t skipped[ROWS][2], found[ROWS], whole[ROWS];
+        memset(skipped, -1, sizeof skipped);
+        for (int64_t j = 0; j < ROWS * p.depth; j++) {
+            p.x[j] = sizes[i][0];
+        }
+        for (int64_t j = 0; j < p.outputs * p.depth; j++) {
+            p.w[j] = j / p.depth == 40 ? sizes[i][1] : -sizes[i][1];
+        }
+        p.bias[0] = sizes[i][0] * sizes[i][1];
+        find(&p, (const int32_t(*)[2])skipped, found);
+        find_whole(&p, (const int32_t(*)[2])skipped, whole);
+        for (int row = 0; row < ROWS; row++) {
+            assert_true(found[row] == -1 || found[row] == whole[row]);
+        }
+        release(&p);
+    }
+}
+
 static void what_cannot_be_told_is_not_told(void **state) {
     (void)state;
     int32_t skipped[ROWS][2], found[ROWS];
@@ -156,6 +180,7 @@ static void what_cannot_be_told_is_not_told(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(the_largest_is_that_of_the_whole_product),
                                        cmocka_unit_test(outputs_that_int8_cannot_tell_apart_are_told_apart),
+                                       cmocka_unit_test(tiny_numbers_are_not_told),
                                        cmocka_unit_test(what_cannot_be_told_is_not_told)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
