@@ -282,9 +282,13 @@ INLINE float raise_capped(const int low, const int high, const score_row *row, c
     for (int c = low; c < high; c += VECTOR) {
         const vec x = vec_load(s + c);
         most = vec_max(most, x);
+        least = vec_min(least, x);
     }
-    for (int c = own_low(low, row); c < own_high(high, row); c += VECTOR) {
-        least = vec_min(least, vec_load(s + c));
+    if (own_low(low, row) > low || own_high(high, row) < high) {
+        least = vec_set(INFINITY);
+        for (int c = own_low(low, row); c < own_high(high, row); c += VECTOR) {
+            least = vec_min(least, vec_load(s + c));
+        }
     }
     const vec one = most * factor, other = least * factor, size = vec_max(vec_abs(one), vec_abs(other));
     most = vec_max(one, other);
