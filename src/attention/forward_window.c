@@ -3,7 +3,6 @@
  * blocks, packed once for all rows of the task. */
 #include "attention/forward_block.h"
 
-/* Blocks of keys that WINDOW_ROWS rows meet at most where a window is narrow, or 0. */
 int64_t window_blocks(const work_plan *plan) {
     const problem_t *p = plan->problem;
     const int64_t most = WINDOW_BLOCKS * BLOCK_KEYS,
@@ -50,8 +49,7 @@ static int fill_ring(const work_plan *plan, const work_task *task, const attenti
     return 1;
 }
 
-/* The tiles' parts in columns from .. from + columns - 1, counted from `from`; the number of tiles that have
- * one. */
+/* The tiles' parts in columns from .. from + columns - 1, counted from `from`; how many tiles have one. */
 static int clip_tiles(const row_tile *tiles, int count, int64_t from, int64_t columns, row_tile *clipped) {
     int made = 0;
     for (int t = 0; t < count; t++) {
@@ -107,14 +105,13 @@ static void look_ahead(const work_plan *plan, const work_task *task, const work_
     ahead_spread(ahead, calls);
 }
 
-/* A row at once: all scores that its window shows, one softmax, one sum of values (two where the ring ends).
- */
+/* A row at once: all scores that its window shows, one softmax, a sum of values (two where the ring ends). */
 static void attend_window(const work_plan *plan, const work_task *task, const work_task *rows,
                           const attention_arrays *a, int64_t first, int64_t high, key_ring *ring,
                           forward_scratch *s) {
     const problem_t *p = plan->problem;
     const tile_kernels *tile = plan->tile;
-    const int64_t ld = ring->blocks * BLOCK_KEYS + 16, turn = ring->blocks * BLOCK_KEYS;
+    const int64_t turn = ring->blocks * BLOCK_KEYS, ld = turn + 16;
     const int columns = plan_columns(plan, p->d_v), keys = (int)(high - first);
     row_tile tiles[WINDOW_ROWS / TILE_ROWS], part[WINDOW_ROWS / TILE_ROWS];
     for (int64_t n = 0; n < rows->count; n++) {

@@ -111,8 +111,8 @@ int continuations_of_row(const continuation_context *c, const beam *b, int k, fl
         out[0] = candidate_of_token(c->rows, logits, c->vocabulary, only, base, k);
         return out[0].log_probability == out[0].log_probability;
     }
-    if (!b->steering) { /* greedily the largest logit, though another's log probability may round to the same
-                         */
+    if (!b->steering) {
+        /* greedily the largest logit alone: another's log probability may round to the same */
         return candidates_of_row(c->rows, logits, c->vocabulary, c->never,
                                  beam_must_go_on(b) ? b->eos : TOKEN_NONE, base, k,
                                  b->size == 1 ? 1 : beam_candidates(b), out);
