@@ -53,9 +53,14 @@ static attn_status run_product(void *context) {
     return gemm(w->context, w->c, w->a, w->b, (gemm_options){0});
 }
 
+/* The type of the product that is the roof: f32 where the processor multiplies no bf16. */
+static element_type roof_type(const gemm_context *context, attn_dtype dtype) {
+    return dtype != ATTN_F32 && gemm_multiplies(context, ELEMENT_BF16) ? ELEMENT_BF16 : ELEMENT_F32;
+}
+
 /* *rate: operations a second of oneDNN's product. */
 static attn_status measure_roof(gemm_context *context, attn_dtype dtype, double seconds, double *rate) {
-    const element_type type = dtype == ATTN_F32 ? ELEMENT_F32 : ELEMENT_BF16;
+    const element_type type = roof_type(context, dtype);
     const size_t count = (size_t)CUBE * CUBE;
     void *in = memory_allocate(2 * count, element_size(type)), *out = memory_allocate(count, sizeof(float));
     attn_status status = in && out ? ATTN_OK : ATTN_ERROR_MEMORY;
@@ -136,16 +141,18 @@ static attn_status run_backward(void *arrays) {
     return case_backward(arrays);
 }
 
-static void print_case(const attention_case *c, const char *type, double roof, const double *work,
-                       const double *seconds, const size_t *workspace, int json, FILE *out) {
+static void print_case(const attention_case *c, const char *type, const char *roof_name, double roof,
+                       const double *work, const double *seconds, const size_t *workspace, int json,
+                       FILE *out) {
     const double forward = work[0] / seconds[0], backward = work[1] / seconds[1];
     if (json) {
         (void)fprintf(out,
-                      "{\"case\": \"%s\", \"type\": \"%s\", \"roof\": %.6g, \"forward_seconds\": %.6g, "
+                      "{\"case\": \"%s\", \"type\": \"%s\", \"roof\": %.6g, \"roof_type\": \"%s\", "
+                      "\"forward_seconds\": %.6g, "
                       "\"backward_seconds\": %.6g, \"forward_share\": %.4f, \"backward_share\": %.4f, "
                       "\"workspace_bytes\": [%zu, %zu]}\n",
-                      c->name, type, roof, seconds[0], seconds[1], forward / roof, backward / roof, workspace[0],
-                      workspace[1]);
+                      c->name, type, roof, roof_name, seconds[0], seconds[1], forward / roof, backward / roof,
+                      workspace[0], workspace[1]);
     } else {
         (void)fprintf(out, "%-26s %-5s %7.0f %9.0f %6.2f %9.0f %6.2f %9.2f %6.2f\n", c->name, type, roof * 1e-9,
                       forward * 1e-9, forward / roof, backward * 1e-9, backward / roof, (double)workspace[0] * 1e-6,
@@ -171,8 +178,8 @@ static attn_status case_row(const attention_case *given, attn_dtype dtype, const
         !(status = measure_roof(gemm, dtype, options->seconds, &roof[1]))) {
         const double pairs = visible_pairs(&a.problem);
         const double work[2] = {2 * pairs * (double)(c.d + c.d_v), 2 * pairs * (double)(3 * c.d + 2 * c.d_v)};
-        print_case(&c, TYPE_NAMES[dtype], roof[0] > roof[1] ? roof[0] : roof[1], work, seconds, workspace,
-                   options->json, out);
+        print_case(&c, TYPE_NAMES[dtype], roof_type(gemm, dtype) == ELEMENT_F32 ? "f32" : "bf16",
+                   roof[0] > roof[1] ? roof[0] : roof[1], work, seconds, workspace, options->json, out);
     }
     case_free(&a);
     return status;
@@ -310,6 +317,9 @@ attn_status attn_bench_attention(const attn_bench_options *options, FILE *out) {
         (void)fprintf(out, "%-26s %-5s %7s %16s %16s %16s\n%-26s %-5s %7s %9s %6s %9s %6s %9s %6s\n", "", "", "roof",
                       "forward", "backward", "workspace MB", "case", "type", "GF/s", "GF/s", "share", "GF/s",
                       "share", "forward", "back");
+        if (options->types & ATTN_BENCH_BF16 && !gemm_multiplies(gemm, ELEMENT_BF16)) {
+            (void)fprintf(out, "bf16: shares of a product in f32, since this processor multiplies no bf16\n");
+        }
     }
     for (int type = ATTN_F32; type <= ATTN_I8 && !status; type++) {
         status = options->types & (1 << type) ? bench_type((attn_dtype)type, options, gemm, out) : ATTN_OK;

@@ -1,4 +1,4 @@
-/* oneDNN's interfaces of version 2 (Debian 12) and 3 as one; for gemm.c alone. */
+/* oneDNN's interfaces of version 2 (Debian 12) and 3 as one; for gemm_kernels.c alone. */
 #ifndef ATTN_TENSOR_DNNL_VERSIONS_H
 #define ATTN_TENSOR_DNNL_VERSIONS_H
 

@@ -1,4 +1,4 @@
-/* Matrix products, behind oneDNN; gemm.c alone knows it.
+/* Matrix products, behind oneDNN; gemm_kernels.c alone knows it.
  *
  * C = A B (+ C) (+ bias on each row), rectified on request. The product is cut
  * into blocks whose bounds depend on the shapes alone, and each block is
@@ -76,6 +76,9 @@ void packed_matrix_free(packed_matrix *packed);
 /* C = A B with B packed; A is of the type that B was packed as. A and C are dense: for
  * other strides a kernel may want B in another order. */
 attn_status gemm_packed(gemm_context *context, matrix c, matrix a, const packed_matrix *b, gemm_options options);
+
+/* Whether products of this type are computed on this processor: bf16 needs AVX-512. */
+int gemm_multiplies(const gemm_context *context, element_type type);
 
 /* Floating point operations per second of one thread at this type, measured on a
  * 1024-cubed product: the roof that speeds are a share of. 0 on failure. */

@@ -107,11 +107,14 @@ grep -q 'test: word error rate 0.' log || wrong "no word error rate at the end: 
 "$attn" evaluate --model m-said --corpus unheard.tsv >evaluation || wrong "evaluate speech"
 awk '/^word error rate/ && $4 <= 0.15 { found = 1 } END { exit !found }' evaluation || wrong "speech: $(cat evaluation)"
 for threads in 1 3; do
-  "$attn" transcribe --model m-said --scores --threads $threads wav/unheard[0-9].wav >"said-$threads" || wrong "transcribe"
+  "$attn" transcribe --model m-said --scores --threads $threads wav/unheard*.wav >"said-$threads" || wrong "transcribe"
 done
 cmp said-1 said-3 || wrong "a transcription depends on the threads"
-[ "$(cut -f 1,3 said-1)" = "$(head -10 unheard.tsv)" ] || [ "$(cut -f 1,3 said-1 | sort | comm -12 - <(sort unheard.tsv) | wc -l)" -ge 9 ] ||
-  wrong "transcribed: $(cat said-1)"
+# A wrong transcription has at least one of the wrong words that the evaluation counted.
+right=$(cut -f 1,3 said-1 | sort | comm -12 - <(sort unheard.tsv) | wc -l)
+errors=$(awk '/^word errors/ { print $3 }' evaluation)
+[ "$(wc -l <said-1)" = 20 ] && [ "$right" -ge $((20 - errors)) ] ||
+  wrong "$right of 20 transcribed right, word errors $errors: $(cat said-1)"
 "$attn" train "${speech[@]}" --model m-parts "${small[@]}" --updates 30 --quiet 2>log || wrong "first part of speech"
 "$attn" train "${speech[@]}" --model m-parts "${small[@]}" --updates 200 --resume --quiet --threads 1 2>log || wrong "second part"
 cmp m-said/model.safetensors m-parts/model.safetensors || wrong "an interrupted training on speech differs"

@@ -9,18 +9,9 @@
 
 #include "base/memory.h"
 #include "base/random.h"
-#include "tensor/gemm.h"
+#include "tensor/gemm_kernels.h"
 
 static const uint64_t SEED = 20170612;
-
-/* A bf16 product where the processor has none is not offered by oneDNN. */
-static int has_type(gemm_context *context, element_type type) {
-    float c[4];
-    bf16 ones[4] = {0x3f80, 0x3f80, 0x3f80, 0x3f80};
-    return type == ELEMENT_F32 ||
-           gemm(context, matrix_of(c, 2, 2, ELEMENT_F32), matrix_of(ones, 2, 2, type), matrix_of(ones, 2, 2, type),
-                (gemm_options){0}) == ATTN_OK;
-}
 
 static void *random_array(element_type type, int64_t count, uint64_t key) {
     void *array = memory_allocate((size_t)count, element_size(type));
@@ -85,15 +76,17 @@ static void check_product(gemm_context *context, product_case p, uint64_t seed) 
 
 static void products_equal_plain_sums(void **state) {
     (void)state;
-    static const int64_t SIZES[][3] = {{1, 1, 1}, {1, 64, 32}, {3, 5, 7}, {17, 33, 65}, {64, 64, 64}, {257, 130, 48},
-                                       {300, 16, 129}, {33, 1, 20}, {1100, 70, 24}, {40, 200, 515}};
+    static const int64_t SIZES[][3] = {
+        {1, 1, 1},      {1, 64, 32},    {3, 5, 7},      {17, 33, 65},
+        {64, 64, 64},   {257, 130, 48}, {300, 16, 129}, {33, 1, 20},
+        {1100, 70, 24}, {40, 200, 515}, {530, 512, 40}, {256, 256, 33}}; /* columns 1 and 2 KB apart */
     gemm_context *context = gemm_context_new();
     assert_non_null(context);
     uint64_t seed = SEED;
     for (size_t i = 0; i < sizeof SIZES / sizeof *SIZES; i++) {
         for (int bits = 0; bits < 16; bits++) {
             element_type type = bits & 4 ? ELEMENT_BF16 : ELEMENT_F32;
-            if (!has_type(context, type)) {
+            if (!gemm_multiplies(context, type)) {
                 continue;
             }
             int a_transposed = bits & 1, b_transposed = bits >> 1 & 1, extras = bits >> 3;
@@ -105,47 +98,64 @@ static void products_equal_plain_sums(void **state) {
     gemm_context_free(context);
 }
 
-/* C of 700 rows with 1 to 4 threads, and rows 100 .. 137 on their own. */
+/* C of 700 rows with 1 to 4 threads, and some of its rows on their own. */
+static void check_bits(gemm_context *context, element_type type, int packed, int64_t columns, int64_t depth) {
+    enum { ROWS = 700, CALLS = 4 };
+    static const int64_t FIRST[] = {100, 5, 0, 77}, COUNT[] = {37, 1, 200, 600};
+    const size_t row = (size_t)columns * sizeof(float);
+    void *a = random_array(type, ROWS * depth, random_key(SEED, 10, 0));
+    void *b = random_array(type, depth * columns, random_key(SEED, 11, 0));
+    char *whole = memory_allocate(ROWS, row), *other = memory_allocate(ROWS, row);
+    packed_matrix *pack = NULL;
+    matrix am = matrix_of(a, ROWS, depth, type), bm = matrix_of(b, depth, columns, type);
+    assert_int_equal(gemm_pack(context, bm, type, &pack), ATTN_OK);
+    for (int threads = 1; threads <= 4; threads++) {
+        omp_set_num_threads(threads);
+        matrix c = matrix_of(threads == 1 ? whole : other, ROWS, columns, ELEMENT_F32);
+        assert_int_equal(packed ? gemm_packed(context, c, am, pack, (gemm_options){0})
+                                : gemm(context, c, am, bm, (gemm_options){0}),
+                         ATTN_OK);
+        assert_memory_equal(c.data, whole, ROWS * row);
+    }
+    omp_set_num_threads(2);
+    /* brgemm promises it for a packed B alone */
+    const int calls = packed || !gemm_rows_are_independent(context, type) ? CALLS : 1;
+    for (int n = 0; n < calls; n++) {
+        matrix c = matrix_of(other, COUNT[n], columns, ELEMENT_F32),
+               part = matrix_rows(am, FIRST[n], COUNT[n]);
+        assert_int_equal(packed ? gemm_packed(context, c, part, pack, (gemm_options){0})
+                                : gemm(context, c, part, bm, (gemm_options){0}),
+                         ATTN_OK);
+        if (memcmp(other, whole + (size_t)FIRST[n] * row, (size_t)COUNT[n] * row) != 0) {
+            fail_msg(
+                "%lld rows of a product with B [%lld, %lld], packed %d, type %d: other bits than among 700",
+                (long long)COUNT[n], (long long)depth, (long long)columns, packed, (int)type);
+        }
+    }
+    memory_free(whole);
+    memory_free(other);
+    memory_free(a);
+    memory_free(b);
+    packed_matrix_free(pack);
+}
+
 static void bits_depend_on_neither_threads_nor_neighbours(void **state) {
     (void)state;
-    enum { M = 700, N = 192, K = 96, FIRST = 100, COUNT = 37 };
+    static const int64_t SHAPES[][2] = {{192, 96}, {512, 300}, {256, 1100}, {77, 33}, {2048, 512}};
     gemm_context *context = gemm_context_new();
     assert_non_null(context);
     for (int type = 0; type < 2; type++) {
-        if (!has_type(context, (element_type)type)) {
+        if (!gemm_multiplies(context, (element_type)type)) {
             continue;
         }
-        for (int packed = 0; packed < 2; packed++) {
-            void *a = random_array((element_type)type, M * K, random_key(SEED, 10, 0));
-            void *b = random_array((element_type)type, K * N, random_key(SEED, 11, 0));
-            float *results[5], *alone = memory_allocate(COUNT * N, sizeof(float));
-            packed_matrix *pack = NULL;
-            matrix am = matrix_of(a, M, K, (element_type)type), bm = matrix_of(b, K, N, (element_type)type);
-            assert_int_equal(gemm_pack(context, bm, (element_type)type, &pack), ATTN_OK);
-            for (int threads = 1; threads <= 4; threads++) {
-                results[threads] = memory_allocate(M * N, sizeof(float));
-                omp_set_num_threads(threads);
-                matrix c = matrix_of(results[threads], M, N, ELEMENT_F32);
-                assert_int_equal(packed ? gemm_packed(context, c, am, pack, (gemm_options){0})
-                                        : gemm(context, c, am, bm, (gemm_options){0}),
-                                 ATTN_OK);
-                assert_memory_equal(results[threads], results[1], M * N * sizeof(float));
-            }
-            matrix c = matrix_of(alone, COUNT, N, ELEMENT_F32), part = matrix_rows(am, FIRST, COUNT);
-            assert_int_equal(packed ? gemm_packed(context, c, part, pack, (gemm_options){0})
-                                    : gemm(context, c, part, bm, (gemm_options){0}),
-                             ATTN_OK);
-            assert_memory_equal(alone, results[1] + FIRST * N, COUNT * N * sizeof(float));
-            for (int threads = 1; threads <= 4; threads++) {
-                memory_free(results[threads]);
-            }
-            memory_free(alone);
-            memory_free(a);
-            memory_free(b);
-            packed_matrix_free(pack);
+        /* the older kernels change their ways with the shape */
+        const size_t shapes =
+            gemm_rows_are_independent(context, (element_type)type) ? 1 : sizeof SHAPES / sizeof *SHAPES;
+        for (size_t shape = 0; shape < shapes; shape++) {
+            check_bits(context, (element_type)type, 0, SHAPES[shape][0], SHAPES[shape][1]);
+            check_bits(context, (element_type)type, 1, SHAPES[shape][0], SHAPES[shape][1]);
         }
     }
-    omp_set_num_threads(2);
     gemm_context_free(context);
 }
 
