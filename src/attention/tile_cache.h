@@ -90,6 +90,13 @@ INLINE void ahead_start(ahead_cursor *a, const cache_block *b) {
     }
 }
 
+/* A step reads `bytes` bytes, less than a line: every so many steps a line is asked for. */
+INLINE void ahead_keep_up(ahead_cursor *a, const int bytes, int step) {
+    if (step % (64 / bytes) == 0) {
+        ahead_ask(a, 1);
+    }
+}
+
 /* total[i] = the sum of v[i]'s lanes, CACHE_SUMS of them. */
 INLINE void sum_lanes(const vec *v, float *total) {
 #if VECTOR == 16
@@ -112,6 +119,20 @@ INLINE void sum_lanes(const vec *v, float *total) {
     }
     _mm512_storeu_ps(total, _mm512_add_ps(_mm512_shuffle_f32x4(two[0], two[1], 0x88),
                                           _mm512_shuffle_f32x4(two[0], two[1], 0xdd)));
+#elif VECTOR == 8
+    __m256 four[4], two[2];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) { /* lanes a b a b of each half */
+        const __m256 a = (__m256)v[2 * i], b = (__m256)v[2 * i + 1];
+        four[i] = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) { /* a b c d */
+        const __m256 a = four[2 * i], b = four[2 * i + 1];
+        two[i] = _mm256_add_ps(_mm256_shuffle_ps(a, b, 0x44), _mm256_shuffle_ps(a, b, 0xee));
+    }
+    _mm256_storeu_ps(total, _mm256_add_ps(_mm256_permute2f128_ps(two[0], two[1], 0x20),
+                                          _mm256_permute2f128_ps(two[0], two[1], 0x31)));
 #else
     for (int i = 0; i < CACHE_SUMS; i++) {
         total[i] = vec_sum(v[i]);
@@ -136,9 +157,12 @@ INLINE void cache_scores_step(const attn_dtype dtype, const int rows, const floa
         for (int r = 0; r < rows; r++) {
             sum[r * keys + j] += query[r] * x;
         }
-        if (ahead && (j + 1) * VECTOR * (int)sizeof_cached(dtype) % 64 == 0) {
+        if (ahead && (j + 1) * VECTOR * sizeof_cached(dtype) % 64 == 0) {
             ahead_ask(ahead, 1);
         }
+    }
+    if (ahead && keys * VECTOR * sizeof_cached(dtype) < 64) {
+        ahead_keep_up(ahead, keys * VECTOR * sizeof_cached(dtype), c / VECTOR);
     }
 }
 
@@ -263,6 +287,9 @@ INLINE void cache_values_tile(const attn_dtype dtype, const int rows, const int 
                 if (ahead && (v + 1) * VECTOR * sizeof_cached(dtype) % 64 == 0) {
                     ahead_ask(ahead, 1);
                 }
+            }
+            if (ahead && vectors * VECTOR * sizeof_cached(dtype) < 64) {
+                ahead_keep_up(ahead, vectors * VECTOR * sizeof_cached(dtype), j + t);
             }
 #pragma GCC unroll 4
             for (int r = 0; r < rows; r++) {

@@ -155,6 +155,8 @@ INLINE vec load_group(const float *const *row, int c) {
     v = _mm512_mask_broadcast_f32x4(v, 0x00f0, _mm_loadu_ps(row[1] + c));
     v = _mm512_mask_broadcast_f32x4(v, 0x0f00, _mm_loadu_ps(row[2] + c));
     return (vec)_mm512_mask_broadcast_f32x4(v, 0xf000, _mm_loadu_ps(row[3] + c));
+#elif VECTOR == 8
+    return (vec)_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(row[0] + c)), _mm_loadu_ps(row[1] + c), 1);
 #else
     float group[VECTOR];
     for (int g = 0; g < VECTOR / 4; g++) {

@@ -142,6 +142,10 @@ INLINE vec vec_abs(vec a) {
 INLINE float vec_sum(vec v) {
 #if VECTOR == 16
     return _mm512_reduce_add_ps((__m512)v);
+#elif VECTOR == 8
+    __m128 half = _mm_add_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
+    half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
 #else
     float lane[VECTOR];
     vec_store(lane, v);
@@ -157,6 +161,10 @@ INLINE float vec_sum(vec v) {
 INLINE float vec_largest(vec v) {
 #if VECTOR == 16
     return _mm512_reduce_max_ps((__m512)v);
+#elif VECTOR == 8
+    __m128 half = _mm_max_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
+    half = _mm_max_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
 #else
     float lane[VECTOR];
     vec_store(lane, v);
@@ -221,6 +229,9 @@ INLINE void vec_store_bf16(uint16_t *p, vec v) {
     const uvec chosen = (uvec)vec_select(v != v, (vec)((bits >> 16) | 0x40u), (vec)rounded);
 #if VECTOR == 16
     _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16((__m512i)chosen));
+#elif VECTOR == 8
+    const __m256i packed = _mm256_packus_epi32((__m256i)chosen, (__m256i)chosen); /* in each half twice */
+    _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0x08)));
 #else
     for (int i = 0; i < VECTOR; i++) {
         p[i] = (uint16_t)chosen[i];
@@ -266,7 +277,7 @@ INLINE void vec_exp2_each(const int count, vec *x) {
         n[i] = (vec)_mm512_roundscale_ps((__m512)x[i], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
         x[i] -= n[i];
 #else
-        const vec magic = vec_set(12582912.0f); /* 1.5 * 2^23: the sum's last bits are n */
+        const vec magic = vec_set(12583039.0f); /* 1.5 * 2^23 + 127: the sum's last bits are n's exponent */
         x[i] = vec_min(vec_set(128.0f), vec_max(vec_set(-127.0f), x[i]));
         n[i] = x[i] + magic;
         x[i] -= n[i] - magic;
@@ -285,7 +296,7 @@ INLINE void vec_exp2_each(const int count, vec *x) {
 #if VECTOR == 16
         x[i] = (vec)_mm512_scalef_ps((__m512)p[i], (__m512)n[i]);
 #else
-        x[i] = p[i] * (vec)(((ivec)n[i] - (ivec)vec_set(12582912.0f) + 127) << 23);
+        x[i] = p[i] * (vec)((ivec)n[i] << 23);
 #endif
     }
 }
