@@ -51,6 +51,10 @@ static int run_groups(const work_plan *plan, const work_task *task, const backwa
 static int backward_head(const work_plan *plan, const work_task *task, const backward_call *call, char *scratch,
                          backward_scratch *s) {
     const int64_t groups = (task->sequence.length + GROUP_KEYS - 1) / GROUP_KEYS;
+    if (call->threads == 1 && !call->arrays.gradients.bias &&
+        backward_window_fits(plan, task, &call->arrays)) {
+        return backward_window(plan, task, &call->arrays, s);
+    }
     if (!backward_rows(plan, task, &call->arrays, s)) {
         return 0;
     }

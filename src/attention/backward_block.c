@@ -66,28 +66,33 @@ static int load_queries(const work_plan *plan, const work_task *task, const atte
         positions[n] = (int32_t)(i + task->sequence.shift);
     }
     plan->tile->row_products(p->dtype, o, d_o, rows, (int)p->d_v, s->loaded.delta + from);
+    const int64_t at = from - s->base;
     if (!plan->pairs) {
-        return load_rows(plan, q, rows, (int)p->d, s->loaded.q + from * ldq, ldq, ROW_QUERY, positions) &
-               load_rows(plan, d_o, rows, (int)p->d_v, s->loaded.d_o + from * ldv, ldv, ROW_PLAIN, NULL);
+        return load_rows(plan, q, rows, (int)p->d, s->loaded.q + at * ldq, ldq, ROW_QUERY, positions) &
+               load_rows(plan, d_o, rows, (int)p->d_v, s->loaded.d_o + at * ldv, ldv, ROW_PLAIN, NULL);
     }
-    uint16_t *q_rows = (uint16_t *)s->loaded.q + from * ldq,
-             *d_o_rows = (uint16_t *)s->loaded.d_o + from * ldv;
+    uint16_t *q_rows = (uint16_t *)s->loaded.q + at * ldq, *d_o_rows = (uint16_t *)s->loaded.d_o + at * ldv;
     int finite = plan->tile->load_pairs(d_o, rows, (int)p->d_v, d_o_rows, ldv);
-    plan->tile->pair_rows(d_o_rows, ldv, rows, whole(p->d_v), s->loaded.d_o_pairs + from / 2 * ldv, ldv);
+    plan->tile->pair_rows(d_o_rows, ldv, rows, whole(p->d_v), s->loaded.d_o_pairs + at / 2 * ldv, ldv);
     finite &= plan->tile->load_pairs(q, rows, (int)p->d, q_rows, ldq);
-    plan->tile->pair_rows(q_rows, ldq, rows, whole(p->d), s->loaded.q_pairs + from / 2 * ldq, ldq);
+    plan->tile->pair_rows(q_rows, ldq, rows, whole(p->d), s->loaded.q_pairs + at / 2 * ldq, ldq);
     return finite;
 }
 
+/* So large a log-sum-exp that its last bit, an error of every weight of the row, is worth correct_rows(). */
+static int is_large(float log_sum_exp) {
+    return fabsf(log_sum_exp) > 16.0f && log_sum_exp > -INFINITY;
+}
+
 /* The log-sum-exp, in the unit of the kernels, of rows from .. from + rows - 1. Those that see
- * nothing get +inf, so that their weights are 0. Returns 1 if a log-sum-exp is so large
- * that its last bit, an error of every weight of the row, is worth correct_rows(). */
+ * nothing get +inf, so that their weights are 0. Returns 1 if one is
+ * large. */
 static int row_statistics(const work_plan *plan, const work_task *task, const attention_arrays *a,
                           int64_t from, int rows, backward_scratch *s) {
     int large = 0;
     for (int64_t r = from; r < from + rows; r++) {
         const float l = row_log_sum_exp(plan, task, a, r);
-        large |= fabsf(l) > 16.0f && l > -INFINITY;
+        large |= is_large(l);
         const double exponent = plan->rule.modified ? (double)l : (double)l * 1.4426950408889634;
         s->loaded.log_sum_exp[r] = l == -INFINITY ? INFINITY : (float)exponent;
         /* what rounding the exponent takes away */
@@ -122,8 +127,8 @@ static int load_key_pairs(const work_plan *plan, const work_task *task, const at
     return finite;
 }
 
-static int load_keys(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t first,
-                     int keys, backward_scratch *s) {
+int backward_load_keys(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t first,
+                       int keys, backward_scratch *s) {
     const problem_t *p = plan->problem;
     memset(s->d_k, 0, (size_t)(keys * plan->ldq) * sizeof(float));
     memset(s->d_v, 0, (size_t)(keys * plan->ldv) * sizeof(float));
@@ -170,6 +175,7 @@ static void fill_rows(const work_plan *plan, const work_task *task, const attent
 static void make_scores(const work_plan *plan, const row_tile *tiles, int count, int64_t from, int keys,
                         backward_scratch *s) {
     const int width = (int)plan->problem->d;
+    from -= s->base;
     if (plan->pairs) {
         plan->tile->product_columns_bf16(tiles, count, s->loaded.q + from * plan->ldq / 2, plan->ldq / 2,
                                          (width + 1) / 2, s->k_panels, keys, s->scores, LD_SCORES, &s->ahead);
@@ -184,6 +190,7 @@ static void make_products(const work_plan *plan, const row_tile *tiles, int coun
                           backward_scratch *s) {
     const int width = (int)plan->problem->d_v;
     make_scores(plan, tiles, count, from, keys, s);
+    from -= s->base;
     if (plan->pairs) {
         plan->tile->product_columns_bf16(tiles, count, s->loaded.d_o + from * plan->ldv / 2, plan->ldv / 2,
                                          (width + 1) / 2, s->v_panels, keys, s->products, LD_SCORES,
@@ -211,20 +218,12 @@ static int64_t rows_before(const work_plan *plan, const work_task *task, int64_t
     return from;
 }
 
-/* Rows that see some of the keys first .. end - 1, from an even one on where they are paired: that one may
- * see nothing, and so may the second of the last pair; their weights are 0, and backward_rows() has found
- * them finite. */
-typedef struct row_range {
-    int64_t from, to;
-} row_range;
-
 static row_range rows_that_see(const work_plan *plan, const work_task *task, int64_t first, int64_t end) {
     const int64_t from = rows_before(plan, task, first, 1);
     return (row_range){plan->pairs ? from / 2 * 2 : from, rows_before(plan, task, end, 0)};
 }
 
-/* Of the range's rows those from `from` on that are worked on at once. */
-static int rows_at_once(row_range range, int64_t from) {
+int backward_rows_at_once(row_range range, int64_t from) {
     return (int)(range.to - from < BACKWARD_ROWS ? range.to - from : BACKWARD_ROWS);
 }
 
@@ -239,14 +238,7 @@ static int is_covered(const row_tile *tiles, int count, int rows, int keys) {
     return rows == 0;
 }
 
-/* A block of keys and the rows that see them, of which those from `from` on are at work. */
-typedef struct key_step {
-    row_range range;
-    int64_t from, first_key;
-    int keys; /* 0: none are left */
-} key_step;
-
-static key_step step_at(const work_plan *plan, const work_task *task, int64_t first, int64_t end) {
+key_step backward_step(const work_plan *plan, const work_task *task, int64_t first, int64_t end) {
     key_step step = {.first_key = first, .keys = (int)(end - first < BLOCK_KEYS ? end - first : BLOCK_KEYS)};
     if (step.keys > 0) {
         step.range = rows_that_see(plan, task, first, first + step.keys);
@@ -273,7 +265,7 @@ static void add_next(const work_plan *plan, const work_task *task, const attenti
                   p->v.token * size, p->d_v * size, next->keys);
     }
     if (next->from < next->range.to && bytes > (int64_t)1 << 19) { /* else they are in the second cache */
-        const int64_t rows = rows_at_once(next->range, next->from);
+        const int64_t rows = backward_rows_at_once(next->range, next->from);
         add_rows(&s->ahead, s->loaded.q, next->from, rows, plan->ldq * value);
         add_rows(&s->ahead, s->loaded.d_o, next->from, rows, plan->ldv * value);
         add_rows(&s->ahead, d_q, next->from, rows, plan->ldq * (int64_t)sizeof *d_q);
@@ -298,10 +290,8 @@ static void look_ahead(const work_plan *plan, const work_task *task, const atten
     ahead_spread(&s->ahead, calls);
 }
 
-/* One block of rows against one block of keys; d_q: of all rows. */
-static void backward_block(const work_plan *plan, const work_task *task, const attention_arrays *a,
-                           int64_t from, int rows, int64_t first_key, int keys, float *d_q,
-                           backward_scratch *s) {
+void backward_block(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t from,
+                    int rows, int64_t first_key, int keys, float *d_q, backward_scratch *s) {
     const problem_t *p = plan->problem;
     const tile_kernels *tile = plan->tile;
     const int columns_q = plan_columns(plan, p->d), columns_v = plan_columns(plan, p->d_v);
@@ -328,6 +318,7 @@ static void backward_block(const work_plan *plan, const work_task *task, const a
                        s->loaded.log_sum_exp + from, s->loaded.factor + from, s->loaded.delta + from,
                        s->d_bias, p->bias_strides.key);
     }
+    from -= s->base;
     d_q += from * plan->ldq;
     if (plan->pairs) {
         const int even = (rows + 1) / 2 * 2;
@@ -361,8 +352,8 @@ static void store_row(const work_plan *plan, float *row, float factor, int64_t w
         row, factor, (int)width, (void *)(uintptr_t)to);
 }
 
-static void store_keys(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t first,
-                       int keys, backward_scratch *s) {
+void backward_store_keys(const work_plan *plan, const work_task *task, const attention_arrays *a,
+                         int64_t first, int keys, backward_scratch *s) {
     const problem_t *p = plan->problem;
     for (int j = 0; j < keys; j++) {
         if (a->gradients.k) {
@@ -382,18 +373,26 @@ static void store_keys(const work_plan *plan, const work_task *task, const atten
     }
 }
 
+void backward_store_query(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t r,
+                          float *row) {
+    const problem_t *p = plan->problem;
+    const int64_t i = row_token(plan, r), head = row_head(plan, task, r);
+    const char *to = query_row(p, &task->sequence, a->gradients.q, p->d_q, i, head);
+    if (!row) {
+        memset((void *)(uintptr_t)to, 0, (size_t)(p->d * dtype_size(p->dtype)));
+        return;
+    }
+    if (plan->transforms) {
+        unload_gradient(plan, query_row(p, &task->sequence, a->q, p->q, i, head), (int)p->d,
+                        (int32_t)(i + task->sequence.shift), row);
+    }
+    store_row(plan, row, plan->rule.scale, p->d, to);
+}
+
 void backward_store_queries(const work_plan *plan, const work_task *task, const attention_arrays *a,
                             backward_scratch *s) {
-    const problem_t *p = plan->problem;
     for (int64_t r = 0; r < task->count && a->gradients.q; r++) {
-        const int64_t i = row_token(plan, r), head = row_head(plan, task, r);
-        float *row = s->d_q + r * plan->ldq;
-        if (plan->transforms) {
-            unload_gradient(plan, query_row(p, &task->sequence, a->q, p->q, i, head), (int)p->d,
-                            (int32_t)(i + task->sequence.shift), row);
-        }
-        store_row(plan, row, plan->rule.scale, p->d,
-                  query_row(p, &task->sequence, a->gradients.q, p->d_q, i, head));
+        backward_store_query(plan, task, a, r, s->d_q + r * plan->ldq);
     }
 }
 
@@ -453,10 +452,10 @@ static void correct_rows(const work_plan *plan, const work_task *task, const att
     for (int64_t first = 0; first < task->sequence.length; first += BLOCK_KEYS) {
         const int64_t left = task->sequence.length - first;
         const int keys = (int)(left < BLOCK_KEYS ? left : BLOCK_KEYS);
-        load_keys(plan, task, a, first, keys, s);
+        backward_load_keys(plan, task, a, first, keys, s);
         const row_range range = rows_that_see(plan, task, first, first + keys);
         for (int64_t from = range.from; from < range.to; from += BACKWARD_ROWS) {
-            const int rows = rows_at_once(range, from);
+            const int rows = backward_rows_at_once(range, from);
             fill_rows(plan, task, a, from, rows, first, keys, s);
             const int count = cut_tiles(s->rows, rows, tiles);
             make_scores(plan, tiles, count, from, keys, s);
@@ -474,11 +473,26 @@ static void correct_rows(const work_plan *plan, const work_task *task, const att
     }
 }
 
+int backward_load_rows(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t from,
+                       int rows, backward_scratch *s) {
+    const int finite = load_queries(plan, task, a, from, rows, s);
+    (void)row_statistics(plan, task, a, from, rows, s);
+    return finite;
+}
+
+int backward_has_large(const work_plan *plan, const work_task *task, const attention_arrays *a) {
+    int large = 0;
+    for (int64_t r = 0; r < task->count; r++) {
+        large |= is_large(row_log_sum_exp(plan, task, a, r));
+    }
+    return large;
+}
+
 int backward_rows(const work_plan *plan, const work_task *task, const attention_arrays *a,
                   backward_scratch *s) {
     int large = 0, finite = 1;
     for (int64_t from = 0; from < task->count; from += BACKWARD_ROWS) {
-        const int rows = rows_at_once((row_range){0, task->count}, from);
+        const int rows = backward_rows_at_once((row_range){0, task->count}, from);
         finite &= load_queries(plan, task, a, from, rows, s);
         large |= row_statistics(plan, task, a, from, rows, s);
     }
@@ -510,18 +524,19 @@ int backward_group(const work_plan *plan, const work_task *task, const attention
     if (all.from < all.to) {
         memset(d_q + all.from * plan->ldq, 0, (size_t)((all.to - all.from) * plan->ldq) * sizeof(float));
     }
-    for (key_step at = step_at(plan, task, number * GROUP_KEYS, end), coming; at.keys > 0; at = coming) {
-        coming = step_at(plan, task, at.first_key + at.keys, end);
-        if (!load_keys(plan, task, a, at.first_key, at.keys, s) && plan->hides) {
+    for (key_step at = backward_step(plan, task, number * GROUP_KEYS, end), coming; at.keys > 0;
+         at = coming) {
+        coming = backward_step(plan, task, at.first_key + at.keys, end);
+        if (!backward_load_keys(plan, task, a, at.first_key, at.keys, s) && plan->hides) {
             return 0;
         }
         for (key_step next = at; at.from < at.range.to; at.from = next.from) {
-            const int rows = rows_at_once(at.range, at.from);
+            const int rows = backward_rows_at_once(at.range, at.from);
             next.from = at.from + rows;
             look_ahead(plan, task, a, &at, rows, next.from < at.range.to ? &next : &coming, d_q, s);
             backward_block(plan, task, a, at.from, rows, at.first_key, at.keys, d_q, s);
         }
-        store_keys(plan, task, a, at.first_key, at.keys, s);
+        backward_store_keys(plan, task, a, at.first_key, at.keys, s);
     }
     return 1;
 }

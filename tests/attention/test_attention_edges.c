@@ -366,6 +366,31 @@ static void seen_not_a_number_reaches_the_output(void **state) {
     }
 }
 
+/* Rows that wait in the caches only as long as keys see them: one value in the middle, or one query, that is
+ * not a number reaches those that see it and no other. */
+static void one_bad_row_of_a_long_window_reaches_its_own(void **state) {
+    (void)state;
+    enum { TOKENS = 1700, BAD = 1400, LEFT = 60 };
+    for (int n = 0; n < 4 * (last_kernel() - ATTN_KERNEL_PORTABLE + 1); n++) { /* in V or Q, f32 or bf16 */
+        const attention_case c = {SHAPE(1, TOKENS, TOKENS, 2, 2, 16, 16),
+                                  .dtype = n / 2 % 2 ? ATTN_BF16 : ATTN_F32, .window = 1, .left = LEFT,
+                                  .causal = ATTN_CAUSAL_TOP_LEFT};
+        case_arrays a = case_make(&c, 9);
+        a.problem.kernel = (attn_kernel)(ATTN_KERNEL_PORTABLE + n / 4);
+        case_set(n % 2 ? a.q : a.v, c.dtype, BAD * 32 + 5, NAN); /* of the first head */
+        run(&a);
+        for (size_t i = 0; i < TOKENS; i++) {
+            const int sees = n % 2 ? i == BAD : i >= BAD && i <= BAD + LEFT;
+            const int seen = n % 2 ? i >= BAD - LEFT && i <= BAD : i >= BAD - LEFT && i <= BAD + LEFT;
+            assert_true((isnan(case_get(a.o, c.dtype, i * 32 + 5)) != 0) == sees);
+            assert_true((isnan(case_get(a.d_q, c.dtype, i * 32 + 5)) != 0) == sees);
+            assert_true((isnan(case_get(a.d_k, c.dtype, i * 32 + 5)) != 0) == seen);
+            assert_true(!isnan(case_get(a.d_q, c.dtype, i * 32 + 21)));
+        }
+        case_free(&a);
+    }
+}
+
 static void scale_may_be_zero_or_negative(void **state) {
     (void)state;
     for (int n = 0; n < 4 * (last_kernel() + 1); n++) { /* f32 or bf16, a head of its own for each query head or not */
@@ -426,6 +451,10 @@ static const attention_case SHORT_BITS = {SHAPE(40, 60, 60, 4, 4, 32, 32), .pack
 static const attention_case GROUP_BITS = {SHAPE(1, 60, 2200, 1, 1, 16, 16), .causal = ATTN_CAUSAL_BOTTOM_RIGHT,
                                           .window = 1, .left = 1500, .right = 0, .sinks = 1};
 
+/* The same through a window: one thread keeps only the rows that wait for keys. */
+static const attention_case WINDOW_BITS = {
+    SHAPE(1, 2600, 2600, 1, 1, 16, 16), .window = 1, .left = 100, .right = 20, .dropout = 0.2f, .alibi = 1};
+
 /* Everything a case gives, one after the other. */
 typedef struct everything {
     char *bytes;
@@ -475,9 +504,9 @@ static void threads_and_runs_give_the_same_bits(void **state) {
     (void)state;
     const attention_case linear = {SHAPE(5, 150, 150, 4, 2, 32, 32), .packed = 1, .score = ATTN_SCORE_LINEAR,
                                    .causal = ATTN_CAUSAL_TOP_LEFT};
-    const attention_case *const cases[] = {&BITS, &linear, &SHORT_BITS, &GROUP_BITS};
+    const attention_case *const cases[] = {&BITS, &linear, &SHORT_BITS, &GROUP_BITS, &WINDOW_BITS};
     for (int kernel = ATTN_KERNEL_PORTABLE; kernel <= last_kernel(); kernel++) {
-        for (int n = 0; n < 8; n++) {
+        for (int n = 0; n < 10; n++) {
             attention_case c = *cases[n / 2];
             c.dtype = (attn_dtype)(n % 2);
             omp_set_num_threads(1);
@@ -665,6 +694,7 @@ int main(void) {
         cmocka_unit_test(hidden_poison_never_leaks),
         cmocka_unit_test(hidden_poison_never_leaks_into_weights),
         cmocka_unit_test(seen_not_a_number_reaches_the_output),
+        cmocka_unit_test(one_bad_row_of_a_long_window_reaches_its_own),
         cmocka_unit_test(scale_may_be_zero_or_negative),
         cmocka_unit_test(empty_shapes_are_fine),
         cmocka_unit_test(threads_and_runs_give_the_same_bits),
