@@ -378,10 +378,6 @@ void backward_store_query(const work_plan *plan, const work_task *task, const at
     const problem_t *p = plan->problem;
     const int64_t i = row_token(plan, r), head = row_head(plan, task, r);
     const char *to = query_row(p, &task->sequence, a->gradients.q, p->d_q, i, head);
-    if (!row) {
-        memset((void *)(uintptr_t)to, 0, (size_t)(p->d * dtype_size(p->dtype)));
-        return;
-    }
     if (plan->transforms) {
         unload_gradient(plan, query_row(p, &task->sequence, a->q, p->q, i, head), (int)p->d,
                         (int32_t)(i + task->sequence.shift), row);

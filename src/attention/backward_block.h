@@ -65,14 +65,15 @@ void backward_store_keys(const work_plan *plan, const work_task *task, const att
 int backward_load_rows(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t from,
                        int rows, backward_scratch *s);
 
-/* 1 if some log-sum-exp is so large that its rounding is an error of the weights: see backward_rows(). */
+/* 1 if some log-sum-exp is so large that its rounding is an error of the weights, which backward_rows()
+ * corrects. */
 int backward_has_large(const work_plan *plan, const work_task *task, const attention_arrays *a);
 
 /* One block of rows against the loaded keys; d_q: from row s->base on. */
 void backward_block(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t from,
                     int rows, int64_t first_key, int keys, float *d_q, backward_scratch *s);
 
-/* dQ of row r, to the caller's array; NULL: 0. */
+/* dQ of row r, to the caller's array. */
 void backward_store_query(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t r,
                           float *row);
 

@@ -6,7 +6,10 @@
 
 #include <string.h>
 
-enum { SPARE_ROWS = 512 }; /* beyond those that a block sees: the more, the more seldom rows are moved */
+enum {
+    MOST_WIDTH = 256,
+    SPARE_ROWS = 512
+}; /* beyond those that a block sees: the more, the more seldom rows are moved */
 
 /* The rows that are there: loaded ones from `stored` on. */
 typedef struct moving_rows {
@@ -39,8 +42,8 @@ static void store_rows(const work_plan *plan, const work_task *task, const atten
     const int64_t first = m->stored;
     m->stored = end > first ? end : first;
     for (int64_t r = first; r < end && a->gradients.q; r++) {
-        float *row = r < m->loaded ? s->d_q + (r - s->base) * plan->ldq : NULL;
-        if (row && r >= m->parked && r < m->parked_end) {
+        float nothing[MOST_WIDTH] = {0}, *row = r < m->loaded ? s->d_q + (r - s->base) * plan->ldq : nothing;
+        if (r >= m->parked && r < m->parked_end) {
             const float *before = s->d_q_group + (r - m->parked) * plan->ldq;
             for (int64_t e = 0; e < plan->ldq; e++) {
                 row[e] += before[e];
@@ -71,14 +74,29 @@ static void move_to_front(const work_plan *plan, moving_rows *m, backward_scratc
     s->base = first;
 }
 
+/* Rows until `end` that no key sees: dQ is 0. As for all rows, one that is not finite leaves the task to the
+ * reference: 0. */
+static int pass_rows(const work_plan *plan, const work_task *task, const attention_arrays *a, int64_t end,
+                     moving_rows *m, backward_scratch *s) {
+    store_rows(plan, task, a, end, m, s);
+    for (int64_t rows; m->loaded < end; m->loaded += rows) {
+        rows = backward_rows_at_once((row_range){m->loaded, end}, m->loaded);
+        s->base = m->loaded;
+        if (!backward_load_rows(plan, task, a, m->loaded, (int)rows, s) && plan->hides) {
+            return 0;
+        }
+    }
+    s->base = end;
+    return 1;
+}
+
 /* Loads the rows that a block is the first to see. 0 where the reference has to do the task. */
 static int load_rows_until(const work_plan *plan, const work_task *task, const attention_arrays *a,
                            row_range range, moving_rows *m, backward_scratch *s) {
     int64_t end = plan->pairs ? (range.to + 1) / 2 * 2 : range.to;
     end = end < task->count ? end : task->count;
-    if (range.from > m->loaded) { /* no key sees those between */
-        store_rows(plan, task, a, range.from, m, s);
-        m->loaded = s->base = range.from;
+    if (range.from > m->loaded && !pass_rows(plan, task, a, range.from, m, s)) {
+        return 0;
     }
     if (end - s->base > m->capacity) {
         move_to_front(plan, m, s);
@@ -181,6 +199,5 @@ int backward_window(const work_plan *plan, const work_task *task, const attentio
             store_rows(plan, task, a, coming.range.from < m.loaded ? coming.range.from : m.loaded, &m, s);
         }
     }
-    store_rows(plan, task, a, task->count, &m, s);
-    return 1;
+    return pass_rows(plan, task, a, task->count, &m, s);
 }

@@ -12,7 +12,7 @@
 #include "attention/passes.h"
 #include "attention/reference.h"
 
-enum { LARGE_PAIRS = 16 << 20 }; /* bytes: half of a usual third cache */
+enum { LARGE_PAIRS = 1 << 20 }; /* bytes: a usual second cache */
 
 static size_t lay_out(const work_plan *plan, void *base, forward_scratch *s) {
     scratch_cursor at = {.base = base};

@@ -296,7 +296,7 @@ INLINE void vec_exp2_each(const int count, vec *x) {
 #if VECTOR == 16
         x[i] = (vec)_mm512_scalef_ps((__m512)p[i], (__m512)n[i]);
 #else
-        x[i] = p[i] * (vec)((ivec)n[i] << 23);
+        x[i] = p[i] * (vec)((uvec)n[i] << 23);
 #endif
     }
 }

@@ -22,8 +22,9 @@ enum {
     LONG_ROW_BLOCK = 512, /* of a transposed A */
     REDUCTION_BLOCK = 1024,
     COLUMN_BLOCK = 512,
-    COPIED_ROWS = 480, /* of A that share a copy of B */
-    SPREAD_FROM = 256  /* strides that are multiples of it keep a column in few sets of the caches */
+    LEAST_COPIED_ROWS = 96, /* of A that are worth a copy of B */
+    COPIED_ROWS = 480,      /* that share one */
+    SPREAD_FROM = 256       /* strides that are multiples of it keep a column in few sets of the caches */
 };
 /* The largest block that fits what is left: the full one or a power of two. */
 static int64_t next_block(int64_t left, int64_t full) {
@@ -88,7 +89,8 @@ static attn_status run_last_rows(gemm_context *context, int thread, matrix c, ma
  * on. */
 static attn_status run_padded_rows(gemm_context *context, int thread, matrix c, matrix a, matrix b,
                                    int packed, gemm_options options) {
-    attn_status status = packed || b.transposed ? ATTN_OK : spread(context, thread, GEMM_COPY_B, &b);
+    const int copies = !packed && !b.transposed && c.rows >= LEAST_COPIED_ROWS;
+    attn_status status = copies ? spread(context, thread, GEMM_COPY_B, &b) : ATTN_OK;
     for (int64_t row = 0, block; row < c.rows && !status; row += block) {
         const int64_t left = c.rows - row;
         for (block = GEMM_PADDED_BLOCK; block > left && block > GEMM_PADDED_ROWS;) {

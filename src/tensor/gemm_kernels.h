@@ -4,8 +4,9 @@
  * oneDNN's brgemm gives a row the same bits whatever the number of rows beside it, where B is packed. Its
  * older kernels (gemm:jit, taken without AVX-512) do so for multiples of GEMM_PADDED_ROWS rows up to
  * GEMM_PADDED_BLOCK, which are multiples of the 4 and 6 rows that they take at once; above 260 rows they
- * would copy B first and add in another order. They read B where it lies, column by column, and are half as
- * fast where its rows lie a multiple of 2 KB apart: then all of a column falls into a few sets of the caches.
+ * would copy B first and add in another order. They read B where it lies, column by column, and are slower
+ * where its rows lie a multiple of 1 KB apart, by half from 2 KB on: then all of a column falls into a few
+ * sets of the caches.
  */
 #ifndef ATTN_TENSOR_GEMM_KERNELS_H
 #define ATTN_TENSOR_GEMM_KERNELS_H
@@ -29,8 +30,8 @@ attn_status gemm_block(gemm_context *context, int thread, matrix c, matrix a, ma
 typedef enum gemm_room_use { GEMM_SCRATCH, GEMM_COPY_A, GEMM_COPY_B, GEMM_ROOMS } gemm_room_use;
 char *gemm_room(gemm_context *context, gemm_room_use use, int thread, size_t size);
 
-/* From row to row of a matrix whose columns are to spread over the caches: an odd number of lines of 64
- * bytes. */
+/* From row to row of a matrix whose columns are to spread over the caches: in f32 an odd number of lines of
+ * 64 bytes. */
 static inline int64_t gemm_spread_stride(int64_t columns) {
     const int64_t lines = (columns + 15) / 16;
     return (lines | 1) * 16;

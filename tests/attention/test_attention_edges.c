@@ -377,6 +377,7 @@ static void one_bad_row_of_a_long_window_reaches_its_own(void **state) {
                                   .causal = ATTN_CAUSAL_TOP_LEFT};
         case_arrays a = case_make(&c, 9);
         a.problem.kernel = (attn_kernel)(ATTN_KERNEL_PORTABLE + n / 4);
+        omp_set_num_threads(1);                                  /* more would share a head */
         case_set(n % 2 ? a.q : a.v, c.dtype, BAD * 32 + 5, NAN); /* of the first head */
         run(&a);
         for (size_t i = 0; i < TOKENS; i++) {
@@ -389,6 +390,7 @@ static void one_bad_row_of_a_long_window_reaches_its_own(void **state) {
         }
         case_free(&a);
     }
+    omp_set_num_threads(2);
 }
 
 static void scale_may_be_zero_or_negative(void **state) {
@@ -455,6 +457,17 @@ static const attention_case GROUP_BITS = {SHAPE(1, 60, 2200, 1, 1, 16, 16), .cau
 static const attention_case WINDOW_BITS = {
     SHAPE(1, 2600, 2600, 1, 1, 16, 16), .window = 1, .left = 100, .right = 20, .dropout = 0.2f, .alibi = 1};
 
+/* Heads of a group, rows that see nothing before and keys that do not exist. */
+static const attention_case GROUPED_WINDOW_BITS = {SHAPE(1, 1500, 2300, 2, 1, 16, 24),
+                                                   .causal = ATTN_CAUSAL_BOTTOM_RIGHT,
+                                                   .window = 1,
+                                                   .left = 60,
+                                                   .rotary = ATTN_ROTARY_HALVES,
+                                                   .softcap = 9};
+static const attention_case LATE_WINDOW_BITS = {SHAPE(1, 3000, 2100, 1, 1, 16, 16),
+                                                .causal = ATTN_CAUSAL_BOTTOM_RIGHT, .window = 1, .left = 64,
+                                                .key_lengths = 1};
+
 /* Everything a case gives, one after the other. */
 typedef struct everything {
     char *bytes;
@@ -504,9 +517,10 @@ static void threads_and_runs_give_the_same_bits(void **state) {
     (void)state;
     const attention_case linear = {SHAPE(5, 150, 150, 4, 2, 32, 32), .packed = 1, .score = ATTN_SCORE_LINEAR,
                                    .causal = ATTN_CAUSAL_TOP_LEFT};
-    const attention_case *const cases[] = {&BITS, &linear, &SHORT_BITS, &GROUP_BITS, &WINDOW_BITS};
+    const attention_case *const cases[] = {
+        &BITS, &linear, &SHORT_BITS, &GROUP_BITS, &WINDOW_BITS, &GROUPED_WINDOW_BITS, &LATE_WINDOW_BITS};
     for (int kernel = ATTN_KERNEL_PORTABLE; kernel <= last_kernel(); kernel++) {
-        for (int n = 0; n < 10; n++) {
+        for (int n = 0; n < 14; n++) {
             attention_case c = *cases[n / 2];
             c.dtype = (attn_dtype)(n % 2);
             omp_set_num_threads(1);
@@ -520,6 +534,39 @@ static void threads_and_runs_give_the_same_bits(void **state) {
             }
             free(one.bytes);
         }
+    }
+    omp_set_num_threads(2);
+}
+
+/* Rows in front of all windows and behind them, in which a number may be none; and zeros of a negative scale.
+ */
+static void rows_that_see_nothing_do_not_depend_on_threads(void **state) {
+    (void)state;
+    enum { QUERIES = 3000, ROWS = QUERIES * 16 };
+    for (int n = 0; n < 8 * (last_kernel() - ATTN_KERNEL_PORTABLE + 1); n++) {
+        const int before = n % 2, bad = n / 2 % 2;
+        const attention_case c = {SHAPE(1, QUERIES, 1300, 1, 1, 16, 16),
+                                  .dtype = n / 4 % 2 ? ATTN_BF16 : ATTN_F32, .window = 1, .left = 40,
+                                  .causal = before ? ATTN_CAUSAL_BOTTOM_RIGHT : ATTN_CAUSAL_NONE};
+        case_arrays one = case_make(&c, 10), many = case_make(&c, 10);
+        one.problem.kernel = many.problem.kernel = (attn_kernel)(ATTN_KERNEL_PORTABLE + n / 8);
+        one.problem.scale = many.problem.scale = -0.25f;
+        const size_t at = before ? 5 : ROWS - 5;
+        if (bad) {
+            case_set(one.q, c.dtype, at, NAN);
+            case_set(many.q, c.dtype, at, NAN);
+        }
+        omp_set_num_threads(1);
+        run(&one);
+        omp_set_num_threads(3);
+        run(&many);
+        const size_t size = (size_t)dtype_size(c.dtype);
+        assert_memory_equal(one.d_q, many.d_q, one.d_q_count * size);
+        assert_memory_equal(one.d_k, many.d_k, one.d_k_count * size);
+        assert_memory_equal(one.d_v, many.d_v, one.d_v_count * size);
+        assert_true(case_get(one.d_q, c.dtype, at) == 0.0f);
+        case_free(&one);
+        case_free(&many);
     }
     omp_set_num_threads(2);
 }
@@ -698,6 +745,7 @@ int main(void) {
         cmocka_unit_test(scale_may_be_zero_or_negative),
         cmocka_unit_test(empty_shapes_are_fine),
         cmocka_unit_test(threads_and_runs_give_the_same_bits),
+        cmocka_unit_test(rows_that_see_nothing_do_not_depend_on_threads),
         cmocka_unit_test(a_sequence_alone_gives_the_bits_of_the_batch),
         cmocka_unit_test(many_short_sequences_of_few_queries),
         cmocka_unit_test(weights_times_values_is_the_output),

@@ -79,7 +79,7 @@ static void products_equal_plain_sums(void **state) {
     static const int64_t SIZES[][3] = {
         {1, 1, 1},      {1, 64, 32},    {3, 5, 7},      {17, 33, 65},
         {64, 64, 64},   {257, 130, 48}, {300, 16, 129}, {33, 1, 20},
-        {1100, 70, 24}, {40, 200, 515}, {530, 512, 40}, {256, 256, 33}}; /* columns 1 and 2 KB apart */
+        {1100, 70, 24}, {40, 200, 515}, {530, 512, 40}, {256, 256, 33}}; /* rows 2 and 1 KB apart */
     gemm_context *context = gemm_context_new();
     assert_non_null(context);
     uint64_t seed = SEED;
@@ -141,7 +141,8 @@ static void check_bits(gemm_context *context, element_type type, int packed, int
 
 static void bits_depend_on_neither_threads_nor_neighbours(void **state) {
     (void)state;
-    static const int64_t SHAPES[][2] = {{192, 96}, {512, 300}, {256, 1100}, {77, 33}, {2048, 512}};
+    static const int64_t SHAPES[][2] = {{192, 96},   {1, 96},  {3, 300},   {512, 300},
+                                        {256, 1100}, {77, 33}, {2048, 512}};
     gemm_context *context = gemm_context_new();
     assert_non_null(context);
     for (int type = 0; type < 2; type++) {
