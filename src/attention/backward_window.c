@@ -7,9 +7,9 @@
 #include <string.h>
 
 enum {
-    MOST_WIDTH = 256,
-    SPARE_ROWS = 512
-}; /* beyond those that a block sees: the more, the more seldom rows are moved */
+    MOST_WIDTH = 256, /* of a row */
+    SPARE_ROWS = 512  /* beyond those that a block sees: the more, the more seldom rows are moved */
+};
 
 /* The rows that are there: loaded ones from `stored` on. */
 typedef struct moving_rows {
@@ -22,7 +22,7 @@ static int64_t rows_at_most(const work_plan *plan) {
     const problem_t *p = plan->problem;
     const int64_t right = p->causal != ATTN_CAUSAL_NONE ? 0 : p->window_right;
     const int64_t most =
-        GROUP_KEYS - BLOCK_KEYS; /* so no row, nor the pair of two, sees three groups of keys */
+        GROUP_KEYS - BLOCK_KEYS; /* so no row, nor a pair of two, sees three groups of keys */
     if (p->window_left > most || right > most - p->window_left) {
         return 0;
     }
@@ -42,7 +42,8 @@ static void store_rows(const work_plan *plan, const work_task *task, const atten
     const int64_t first = m->stored;
     m->stored = end > first ? end : first;
     for (int64_t r = first; r < end && a->gradients.q; r++) {
-        float nothing[MOST_WIDTH] = {0}, *row = r < m->loaded ? s->d_q + (r - s->base) * plan->ldq : nothing;
+        float nothing[MOST_WIDTH];
+        float *row = r < m->loaded ? s->d_q + (r - s->base) * plan->ldq : memset(nothing, 0, sizeof nothing);
         if (r >= m->parked && r < m->parked_end) {
             const float *before = s->d_q_group + (r - m->parked) * plan->ldq;
             for (int64_t e = 0; e < plan->ldq; e++) {

@@ -202,7 +202,7 @@ static float floor_of(const float *values, int64_t n, int wanted) {
     for (int k = 0; k < wanted && found > -INFINITY; k++) {
         found = fold_maxima(top);
         for (int v = 0; v < 4; v++) {
-            top[v] = choose(top[v] == found, splat(-INFINITY), top[v]);
+            top[v] = choose(equal(top[v], splat(found)), splat(-INFINITY), top[v]);
         }
     }
     return found;

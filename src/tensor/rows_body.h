@@ -23,7 +23,7 @@ static void widen(float *out, const bf16 *in, int64_t n) {
 static inline vech narrowed(vec x) {
     vecu bits = (vecu)x;
     vecu rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    vecu nan = (vecu)(x != x);
+    vecu nan = ~(vecu)equal(x, x);
     rounded = (nan & ((bits >> 16) | 0x40u)) | (~nan & rounded);
     return __builtin_convertvector(rounded, vech);
 }
@@ -89,7 +89,8 @@ static void dropout(float *values, int64_t n, uint64_t key, int64_t row, uint32_
             if (left <= 0) {
                 break;
             }
-            veci kept = words[part] >= drop;
+            veci kept =
+                ~((veci)(words[part] - drop) >> 31); /* words[part] >= drop: both are of 17 bits at most */
             vec v = load_some(values + at, left, 0) * scale;
             store_some(values + at, choose(kept, v, splat(0)), left);
         }

@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 #include <string.h>
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
@@ -57,10 +57,33 @@ static inline vec choose(veci mask, vec yes, vec no) {
     return (vec)((mask & (veci)yes) | (~mask & (veci)no));
 }
 
+/* Comparisons. Of vectors that are wider than the registers the compiler makes one for each lane, so where
+ * the registers have half of one it is told of halves. */
+#if defined(__AVX2__) && !defined(__AVX512F__)
+static inline __m256 half_of(vec v, int number) {
+    __m256 half[2];
+    memcpy(half, &v, sizeof v);
+    return half[number];
+}
+
+static inline vec of_halves(__m256 low, __m256 high) {
+    const __m256 half[2] = {low, high};
+    vec v;
+    memcpy(&v, half, sizeof v);
+    return v;
+}
+
+#define BY_HALVES(operation, a, b, ...)                                                                      \
+    of_halves(operation(half_of(a, 0), half_of(b, 0), ##__VA_ARGS__),                                        \
+              operation(half_of(a, 1), half_of(b, 1), ##__VA_ARGS__))
+#endif
+
 /* b where either is NaN. */
 static inline vec maximum(vec a, vec b) {
 #if defined(__AVX512F__)
     return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+    return BY_HALVES(_mm256_max_ps, a, b);
 #else
     return choose(a > b, a, b);
 #endif
@@ -69,8 +92,26 @@ static inline vec maximum(vec a, vec b) {
 static inline vec minimum(vec a, vec b) {
 #if defined(__AVX512F__)
     return (vec)_mm512_min_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+    return BY_HALVES(_mm256_min_ps, a, b);
 #else
     return choose(a < b, a, b);
+#endif
+}
+
+static inline veci less(vec a, vec b) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+    return (veci)BY_HALVES(_mm256_cmp_ps, a, b, _CMP_LT_OQ);
+#else
+    return a < b;
+#endif
+}
+
+static inline veci equal(vec a, vec b) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+    return (veci)BY_HALVES(_mm256_cmp_ps, a, b, _CMP_EQ_OQ);
+#else
+    return a == b;
 #endif
 }
 
@@ -119,8 +160,8 @@ static inline vec exponential(vec x) {
 #else
     veci power = ((veci)shifted - (veci)magic) << 23;
     vec result = (vec)((veci)e + power);
-    result = choose(x < lowest, splat(0), result);
-    return choose(x == x, result, x);
+    result = choose(less(x, lowest), splat(0), result);
+    return choose(equal(x, x), result, x);
 #endif
 }
 
