@@ -70,9 +70,6 @@ const attention_case attention_check_cases[] = {
     {.name = "groups of keys", SHAPE(1, 110, 2300, 2, 1, 16, 32), BOTTOM_RIGHT, .window = 1, .left = 1100, .sinks = 1},
     {.name = "long window", SHAPE(1, 900, 1100, 2, 1, 24, 20), .window = 1, .left = 35, .right = 15, .alibi = 1,
      .softcap = 8, .dropout = 0.2f, .rotary = ATTN_ROTARY_HALVES},
-    {.name = "long window, more keys", SHAPE(1, 1350, 1500, 1, 1, 16, 32), BOTTOM_RIGHT, .window = 1, .left = 30,
-     .key_lengths = 1},
-    {.name = "long window, more queries", SHAPE(1, 1600, 1100, 1, 1, 32, 16), BOTTOM_RIGHT, .window = 1, .left = 20},
     {.name = "long window, rows behind", SHAPE(1, 1500, 600, 1, 1, 16, 16), .window = 1, .left = 23, .right = 9},
     {.name = NULL},
 };
