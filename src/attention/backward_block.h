@@ -35,8 +35,8 @@ typedef struct backward_scratch {
 size_t backward_lay_out(const work_plan *plan, void *base, backward_scratch *s);
 
 /* Rows that see some of the keys first .. end - 1, from an even one on where they are paired: that one may
- * see nothing, and so may the second of the last pair; their weights are 0, and backward_rows() has found
- * them finite. */
+ * see nothing, and so may the second of the last pair; their weights are 0, and they are
+ * finite: else the reference does the task. */
 typedef struct row_range {
     int64_t from, to;
 } row_range;
