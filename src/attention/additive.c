@@ -125,9 +125,7 @@ int additive_load_keys(const work_plan *plan, const work_task *task, const atten
     const problem_t *p = plan->problem;
     const void *source[BLOCK_KEYS] = {0};
     int finite = 1;
-    for (int j = 0; j < keys; j++) {
-        source[j] = key_row(p, &task->sequence, a->k, p->k, first + j, task->kv_head);
-    }
+    key_rows(p, &task->sequence, a->k, p->k, first, keys, task->kv_head, source);
     finite &= load_rows(plan, source, keys, (int)p->d, s->k, plan->ldq, ROW_PLAIN, NULL);
     for (int j = 0; j < keys && a->v; j++) {
         source[j] = key_row(p, &task->sequence, a->v, p->v, first + j, task->kv_head);

@@ -3,6 +3,7 @@
 #ifndef ATTN_ATTENTION_AHEAD_H
 #define ATTN_ATTENTION_AHEAD_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 enum { AHEAD_ARRAYS = 12 }; /* more than any walk has */
@@ -17,6 +18,13 @@ typedef struct rows_ahead {
     int arrays, at_array;
     int64_t at_token, piece, lines; /* lines: of all */
 } rows_ahead;
+
+/* An empty walk; what the arrays held stays where it is. */
+static inline void ahead_clear(rows_ahead *a) {
+    a->at = a->end = NULL;
+    a->arrays = a->at_array = 0;
+    a->at_token = a->piece = a->lines = 0;
+}
 
 /* The present row's bounds. */
 static inline void ahead_row(rows_ahead *a) {

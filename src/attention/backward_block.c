@@ -58,12 +58,11 @@ static int load_queries(const work_plan *plan, const work_task *task, const atte
     const int64_t ldq = plan->ldq, ldv = plan->ldv;
     const void *q[BACKWARD_ROWS], *d_o[BACKWARD_ROWS], *o[BACKWARD_ROWS];
     int32_t positions[BACKWARD_ROWS];
+    task_rows(plan, task, a->q, p->q, from, rows, q);
+    task_rows(plan, task, a->d_o, p->d_o, from, rows, d_o);
+    task_rows(plan, task, a->o, p->o, from, rows, o);
     for (int n = 0; n < rows; n++) {
-        const int64_t r = from + n, i = row_token(plan, r), head = row_head(plan, task, r);
-        q[n] = query_row(p, &task->sequence, a->q, p->q, i, head);
-        d_o[n] = query_row(p, &task->sequence, a->d_o, p->d_o, i, head);
-        o[n] = query_row(p, &task->sequence, a->o, p->o, i, head);
-        positions[n] = (int32_t)(i + task->sequence.shift);
+        positions[n] = (int32_t)(row_token(plan, from + n) + task->sequence.shift);
     }
     plan->tile->row_products(p->dtype, o, d_o, rows, (int)p->d_v, s->loaded.delta + from);
     const int64_t at = from - s->base;
@@ -111,15 +110,15 @@ static int load_key_pairs(const work_plan *plan, const work_task *task, const at
     const void *source[BLOCK_KEYS] = {0};
     const float *rows[BLOCK_KEYS] = {0};
     uint16_t *k = (uint16_t *)s->k, *v = (uint16_t *)s->v;
+    key_rows(p, &task->sequence, a->k, p->k, first, keys, task->kv_head, source);
     for (int j = 0; j < keys; j++) {
-        source[j] = key_row(p, &task->sequence, a->k, p->k, first + j, task->kv_head);
         rows[j] = (const float *)(const void *)(k + j * plan->ldq);
     }
     int finite = tile->load_pairs(source, keys, (int)p->d, k, plan->ldq);
     tile->transpose(rows, keys, (int)(p->d + 1) / 2, s->k_panels);
     tile->pair_rows(k, plan->ldq, keys, whole(p->d), s->k_pairs, plan->ldq);
+    key_rows(p, &task->sequence, a->v, p->v, first, keys, task->kv_head, source);
     for (int j = 0; j < keys; j++) {
-        source[j] = key_row(p, &task->sequence, a->v, p->v, first + j, task->kv_head);
         rows[j] = (const float *)(const void *)(v + j * plan->ldv);
     }
     finite &= tile->load_pairs(source, keys, (int)p->d_v, v, plan->ldv);
@@ -138,8 +137,8 @@ int backward_load_keys(const work_plan *plan, const work_task *task, const atten
     int finite = load_key_rows(plan, task, a, first, keys, s->k, s->k_panels);
     const void *source[BLOCK_KEYS];
     const float *rows[BLOCK_KEYS] = {0};
+    key_rows(p, &task->sequence, a->v, p->v, first, keys, task->kv_head, source);
     for (int j = 0; j < keys; j++) {
-        source[j] = key_row(p, &task->sequence, a->v, p->v, first + j, task->kv_head);
         rows[j] = s->v + j * plan->ldv;
     }
     finite &= load_rows(plan, source, keys, (int)p->d_v, s->v, plan->ldv, ROW_PLAIN, NULL);
@@ -281,7 +280,7 @@ static void add_next(const work_plan *plan, const work_task *task, const attenti
 static void look_ahead(const work_plan *plan, const work_task *task, const attention_arrays *a,
                        const key_step *at, int rows, const key_step *next, const float *d_q,
                        backward_scratch *s) {
-    s->ahead = (rows_ahead){0};
+    ahead_clear(&s->ahead);
     add_pairs(plan, task, a->gradients.bias, at->from, rows, at->first_key, at->keys, &s->ahead);
     if (plan_is_large(plan, 1)) {
         add_next(plan, task, a, at, next, d_q, s);

@@ -156,7 +156,7 @@ static void look_ahead(const work_plan *plan, const work_task *task, const atten
                        backward_scratch *s) {
     const problem_t *p = plan->problem;
     const int64_t rows = at->range.to - at->range.from;
-    s->ahead = (rows_ahead){0};
+    ahead_clear(&s->ahead);
     if (!plan_is_large(plan, 1) || rows <= 0) {
         return;
     }

@@ -96,7 +96,7 @@ static void look_ahead(const work_plan *plan, const work_task *task, const atten
     const int64_t size = dtype_size(p->dtype), behind = at->first_key + (at->block + 1) * BLOCK_KEYS;
     const work_task *const next = task->next, *const owner = behind < at->end_key ? task : next;
     const int64_t step = at->block * at->row_blocks + at->row_block, steps = at->blocks * at->row_blocks;
-    *ahead = (rows_ahead){0};
+    ahead_clear(ahead);
     if (owner && owner->sequence.length > 0) {
         const int64_t from = behind < at->end_key ? behind : begin_key(plan, owner);
         const int64_t left = owner->sequence.length - from;
@@ -128,24 +128,24 @@ void forward_load_queries(const work_plan *plan, const work_task *task, const at
     const void *source[MOST_CHUNK_ROWS];
     int32_t positions[MOST_CHUNK_ROWS];
     uint64_t head_key = 0;
+    task_rows(plan, task, a->q, p->q, task->first, task->count, source);
     for (int64_t n = 0; n < task->count; n++) {
-        const int64_t r = task->first + n, i = row_token(plan, r);
-        const int64_t head = row_head(plan, task, r);
+        const int64_t i = row_token(plan, task->first + n);
         int64_t low, high;
-        source[n] = query_row(p, &task->sequence, a->q, p->q, i, head);
         positions[n] = (int32_t)(i + task->sequence.shift);
         problem_visible(p, &task->sequence, i, &low, &high);
         s->low[n] = (int32_t)low;
         s->high[n] = (int32_t)high;
-        if (plan->rule.drop_below) {
-            if (n == 0 || plan->group > 1) {
-                head_key =
-                    dropout_head_key(p->dropout_seed, p->dropout_first_sequence + task->sequence.index, head);
-            }
-            s->rows[n].keys = dropout_row_keys(head_key, i);
-        }
         s->maximum[n] = -INFINITY;
         s->sum[n] = 0;
+    }
+    for (int64_t n = 0; n < task->count && plan->rule.drop_below; n++) {
+        const int64_t r = task->first + n;
+        if (n == 0 || plan->group > 1) {
+            head_key = dropout_head_key(p->dropout_seed, p->dropout_first_sequence + task->sequence.index,
+                                        row_head(plan, task, r));
+        }
+        s->rows[n].keys = dropout_row_keys(head_key, row_token(plan, r));
     }
     if (plan->pairs) {
         plan->tile->load_pairs(source, (int)task->count, (int)p->d, (uint16_t *)s->q, plan->ldq);
@@ -162,15 +162,13 @@ static int load_key_pairs(const work_plan *plan, const work_task *task, const at
     const void *source[BLOCK_KEYS] = {0};
     const float *rows[BLOCK_KEYS] = {0};
     uint16_t *loaded = (uint16_t *)s->k;
+    key_rows(p, &task->sequence, a->k, p->k, first, keys, task->kv_head, source);
     for (int j = 0; j < keys; j++) {
-        source[j] = key_row(p, &task->sequence, a->k, p->k, first + j, task->kv_head);
         rows[j] = (const float *)(const void *)(loaded + j * plan->ldq);
     }
     plan->tile->load_pairs(source, keys, (int)p->d, loaded, plan->ldq);
     plan->tile->transpose(rows, keys, (int)(p->d + 1) / 2, s->k_panels);
-    for (int j = 0; j < keys; j++) {
-        source[j] = key_row(p, &task->sequence, a->v, p->v, first + j, task->kv_head);
-    }
+    key_rows(p, &task->sequence, a->v, p->v, first, keys, task->kv_head, source);
     loaded = s->v_rows;
     int finite = plan->tile->load_pairs(source, keys, (int)p->d_v, loaded, plan->ldv);
     plan->tile->pair_rows(loaded, plan->ldv, keys, (int)(p->d_v + 15) / 16 * 16, s->v, plan->ldv);
@@ -187,8 +185,8 @@ int forward_load_keys(const work_plan *plan, const work_task *task, const attent
     const float *rows[BLOCK_KEYS] = {0};
     int32_t positions[BLOCK_KEYS];
     const int direct = p->dtype == ATTN_F32 && !plan->transforms && p->d % 4 == 0;
+    key_rows(p, &task->sequence, a->k, p->k, first, keys, task->kv_head, source);
     for (int j = 0; j < keys; j++) {
-        source[j] = key_row(p, &task->sequence, a->k, p->k, first + j, task->kv_head);
         rows[j] = direct ? source[j] : s->k + j * plan->ldq;
         positions[j] = (int32_t)(first + j);
     }
@@ -196,9 +194,7 @@ int forward_load_keys(const work_plan *plan, const work_task *task, const attent
         load_rows(plan, source, keys, (int)p->d, s->k, plan->ldq, ROW_KEY, positions);
     }
     plan->tile->transpose(rows, keys, (int)p->d, s->k_panels);
-    for (int j = 0; j < keys; j++) {
-        source[j] = key_row(p, &task->sequence, a->v, p->v, first + j, task->kv_head);
-    }
+    key_rows(p, &task->sequence, a->v, p->v, first, keys, task->kv_head, source);
     return load_rows(plan, source, keys, (int)p->d_v, s->v, plan->ldv, ROW_PLAIN, NULL) ||
            !plan->hides;
 }

@@ -76,7 +76,7 @@ static void look_ahead(const work_plan *plan, const work_task *task, const work_
     int64_t calls = 0, from = ring->asked > ring->loaded ? ring->asked : ring->loaded,
             to = high + BLOCK_KEYS + WINDOW_ROWS;
     rows_ahead *ahead = s->ahead;
-    *ahead = (rows_ahead){0};
+    ahead_clear(ahead);
     to = to < length ? to : length;
     if (to > from) {
         ahead_add(ahead, key_row(p, &task->sequence, a->k, p->k, from, task->kv_head), p->k.token * size,

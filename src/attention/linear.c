@@ -97,11 +97,7 @@ static int load_query_rows(const work_plan *plan, const work_task *task, const v
                            attn_strides strides, int64_t width, int64_t from, int count, float *rows,
                            int64_t ld) {
     const void *source[LINEAR_ROWS];
-    for (int n = 0; n < count; n++) {
-        const int64_t r = from + n;
-        source[n] = query_row(plan->problem, &task->sequence, base, strides, row_token(plan, r),
-                              row_head(plan, task, r));
-    }
+    task_rows(plan, task, base, strides, from, count, source);
     return load_rows(plan, source, count, (int)width, rows, ld, ROW_PLAIN, NULL);
 }
 
@@ -109,13 +105,9 @@ static int load_keys(const work_plan *plan, const work_task *task, const attenti
                      int64_t first, int keys, linear_scratch *s) {
     const problem_t *p = plan->problem;
     const void *source[BLOCK_KEYS] = {0};
-    for (int j = 0; j < keys; j++) {
-        source[j] = key_row(p, &task->sequence, a->k, p->k, first + j, task->kv_head);
-    }
+    key_rows(p, &task->sequence, a->k, p->k, first, keys, task->kv_head, source);
     int finite = load_rows(plan, source, keys, (int)p->d, s->k, plan->ldq, ROW_PLAIN, NULL);
-    for (int j = 0; j < keys; j++) {
-        source[j] = key_row(p, &task->sequence, a->v, p->v, first + j, task->kv_head);
-    }
+    key_rows(p, &task->sequence, a->v, p->v, first, keys, task->kv_head, source);
     finite &= load_rows(plan, source, keys, (int)p->d_v, s->v, plan->ldv, ROW_PLAIN, NULL);
     plan->tile->feature_map(s->k, keys, (int)p->d, plan->ldq);
     return finite;

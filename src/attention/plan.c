@@ -405,8 +405,8 @@ int load_key_rows(const work_plan *plan, const work_task *task, const attention_
     const void *source[BLOCK_KEYS];
     const float *loaded[BLOCK_KEYS] = {0};
     int32_t positions[BLOCK_KEYS];
+    key_rows(p, &task->sequence, a->k, p->k, first, keys, task->kv_head, source);
     for (int j = 0; j < keys; j++) {
-        source[j] = key_row(p, &task->sequence, a->k, p->k, first + j, task->kv_head);
         loaded[j] = rows + j * plan->ldq;
         positions[j] = (int32_t)(first + j);
     }

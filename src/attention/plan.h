@@ -69,6 +69,23 @@ static inline int64_t row_head(const work_plan *plan, const work_task *task, int
     return plan->group == 1 ? task->kv_head : task->kv_head * plan->group + r % plan->group;
 }
 
+/* The addresses of the task's rows from .. from + count - 1. */
+static inline void task_rows(const work_plan *plan, const work_task *task, const void *base,
+                             attn_strides strides, int64_t from, int64_t count, const void **rows) {
+    const problem_t *p = plan->problem;
+    if (plan->group > 1) {
+        for (int64_t n = 0; n < count; n++) {
+            rows[n] = query_row(p, &task->sequence, base, strides, row_token(plan, from + n),
+                                row_head(plan, task, from + n));
+        }
+        return;
+    }
+    const char *row = query_row(p, &task->sequence, base, strides, from, task->kv_head);
+    for (int64_t n = 0; n < count; n++) {
+        rows[n] = row + n * strides.token * dtype_size(p->dtype);
+    }
+}
+
 /* The log-sum-exp that the caller saved, of query i of a head of the task's sequence. */
 static inline float saved_log_sum_exp(const work_plan *plan, const work_task *task, const attention_arrays *a,
                                       int64_t head, int64_t i) {

@@ -299,18 +299,6 @@ sequence_view problem_sequence(const problem_t *p, int64_t b) {
     return s;
 }
 
-void problem_visible(const problem_t *p, const sequence_view *s, int64_t i, int64_t *low,
-                     int64_t *high) {
-    const int64_t at = i + s->shift;
-    int64_t right = p->causal != ATTN_CAUSAL_NONE ? 0 : p->window_right;
-    int64_t from = p->window_left >= at ? 0 : at - p->window_left;
-    int64_t to = right >= s->length - at ? s->length : at + right + 1;
-    from = from < 0 ? 0 : from > s->length ? s->length : from;
-    to = to > s->length ? s->length : to;
-    *low = from;
-    *high = to < from ? from : to;
-}
-
 int problem_hides(const problem_t *p) {
     return p->causal != ATTN_CAUSAL_NONE || p->window_left != ATTN_WINDOW_UNLIMITED ||
            p->window_right != ATTN_WINDOW_UNLIMITED || p->mask || p->bias;

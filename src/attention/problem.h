@@ -41,8 +41,16 @@ attn_status problem_check_pairs(const problem_t *p, const problem_size *size, in
 sequence_view problem_sequence(const problem_t *p, int64_t b);
 
 /* The keys [*low, *high) that query i may see by causality, window and length. */
-void problem_visible(const problem_t *p, const sequence_view *s, int64_t i, int64_t *low,
-                     int64_t *high);
+static inline void problem_visible(const problem_t *p, const sequence_view *s, int64_t i, int64_t *low,
+                                   int64_t *high) {
+    const int64_t at = i + s->shift, right = p->causal != ATTN_CAUSAL_NONE ? 0 : p->window_right;
+    int64_t from = p->window_left >= at ? 0 : at - p->window_left;
+    int64_t to = right >= s->length - at ? s->length : at + right + 1;
+    from = from < 0 ? 0 : from > s->length ? s->length : from;
+    to = to > s->length ? s->length : to;
+    *low = from;
+    *high = to < from ? from : to;
+}
 
 /* 1 if some query may be kept from some key of its sequence that exists. */
 int problem_hides(const problem_t *p);
@@ -76,6 +84,15 @@ static inline const char *query_row(const problem_t *p, const sequence_view *s, 
 static inline const char *key_row(const problem_t *p, const sequence_view *s, const void *k,
                                   attn_strides strides, int64_t j, int64_t head) {
     return row_address(k, p->dtype, strides, problem_packed(p), s->k_first, s->index, j, head);
+}
+
+/* The addresses of `count` keys' rows of a head from token `first` on. */
+static inline void key_rows(const problem_t *p, const sequence_view *s, const void *k, attn_strides strides,
+                            int64_t first, int count, int64_t head, const void **rows) {
+    const char *row = key_row(p, s, k, strides, first, head);
+    for (int j = 0; j < count; j++) {
+        rows[j] = row + j * strides.token * dtype_size(p->dtype);
+    }
 }
 
 /* The factor of the bare product: p->scale, or 1 for the dot and linear scores. */

@@ -209,7 +209,10 @@ INLINE vec vec_load_bf16(const uint16_t *p) {
 #if VECTOR == 16
     return (vec)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16);
 #elif VECTOR == 8
-    return (vec)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16);
+    /* both halves take all eight, and of them four each into the upper parts of their lanes */
+    const __m256i four = _mm256_set_epi8(15, 14, -1, -1, 13, 12, -1, -1, 11, 10, -1, -1, 9, 8, -1, -1, 7, 6,
+                                         -1, -1, 5, 4, -1, -1, 3, 2, -1, -1, 1, 0, -1, -1);
+    return (vec)_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)p)), four);
 #else
     typedef uint16_t half __attribute__((vector_size(2 * VECTOR)));
     half h;

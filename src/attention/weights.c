@@ -41,11 +41,9 @@ static void load_queries(const work_plan *plan, const work_task *task, const att
     const problem_t *p = plan->problem;
     const void *source[WEIGHT_ROWS];
     int32_t positions[WEIGHT_ROWS];
+    task_rows(plan, task, a->q, p->q, from, count, source);
     for (int n = 0; n < count; n++) {
-        const int64_t i = row_token(plan, from + n);
-        const int64_t head = row_head(plan, task, from + n);
-        source[n] = query_row(p, &task->sequence, a->q, p->q, i, head);
-        positions[n] = (int32_t)(i + task->sequence.shift);
+        positions[n] = (int32_t)(row_token(plan, from + n) + task->sequence.shift);
         s->maximum[n] = -INFINITY;
         s->sum[n] = 0;
     }
