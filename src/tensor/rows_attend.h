@@ -1,19 +1,25 @@
 /* Attention of one query to rows that lie anywhere, for rows_body.h: a decoder's step with a
- * cache. Sums over a head run in 16 lanes; 16 keys' lanes are folded together. */
+ * cache. Sums over a head run in LANES lanes; the lanes of as many keys are folded together. */
 
 /* Lane i: a[i] + a[i ^ g] where bit g of i is 0, else b[i] + b[i ^ g]. */
 #define FOLD(a, b, g) (__builtin_shufflevector(a, b, LANES_OF(g, 0)) + __builtin_shufflevector(a, b, LANES_OF(g, g)))
-#define LANE_OF(i, g, x) (((i) & (g)) ? 16 + ((i) ^ (x)) : ((i) ^ (x)))
-#define LANES_OF(g, x)                                                                                               \
-    LANE_OF(0, g, x), LANE_OF(1, g, x), LANE_OF(2, g, x), LANE_OF(3, g, x), LANE_OF(4, g, x), LANE_OF(5, g, x),      \
-        LANE_OF(6, g, x), LANE_OF(7, g, x), LANE_OF(8, g, x), LANE_OF(9, g, x), LANE_OF(10, g, x), LANE_OF(11, g, x), \
-        LANE_OF(12, g, x), LANE_OF(13, g, x), LANE_OF(14, g, x), LANE_OF(15, g, x)
+#define LANE_OF(i, g, x) (((i) & (g)) ? LANES + ((i) ^ (x)) : ((i) ^ (x)))
+#define EIGHT_OF(i, g, x)                                                                                    \
+    LANE_OF(i, g, x), LANE_OF(i + 1, g, x), LANE_OF(i + 2, g, x), LANE_OF(i + 3, g, x),                      \
+        LANE_OF(i + 4, g, x), LANE_OF(i + 5, g, x), LANE_OF(i + 6, g, x), LANE_OF(i + 7, g, x)
+#if LANES == 16
+#define LANES_OF(g, x) EIGHT_OF(0, g, x), EIGHT_OF(8, g, x)
+#else
+#define LANES_OF(g, x) EIGHT_OF(0, g, x)
+#endif
 
 /* Lane i of the result is the sum of v[i]'s lanes. */
-static inline vec fold_sixteen(vec v[16]) {
+static inline vec fold_all(vec v[LANES]) {
+#if LANES == 16
     for (int i = 0; i < 8; i++) {
         v[i] = FOLD(v[i], v[i + 8], 8);
     }
+#endif
     for (int i = 0; i < 4; i++) {
         v[i] = FOLD(v[i], v[i + 4], 4);
     }
@@ -23,20 +29,20 @@ static inline vec fold_sixteen(vec v[16]) {
     return FOLD(v[0], v[1], 1);
 }
 
-/* Scores of 16 keys with one head of the query: d is a multiple of 16. */
-static inline vec score_sixteen(const float *q, const float *const key[16], int64_t at, int64_t d) {
-    vec sums[16];
+/* Scores of LANES keys with one head of the query: d is a multiple of LANES. */
+static inline vec score_lanes(const float *q, const float *const key[LANES], int64_t at, int64_t d) {
+    vec sums[LANES];
     vec first = load(q + at);
-    for (int j = 0; j < 16; j++) {
+    for (int j = 0; j < LANES; j++) {
         sums[j] = first * load(key[j] + at);
     }
     for (int64_t e = LANES; e < d; e += LANES) {
         vec part = load(q + at + e);
-        for (int j = 0; j < 16; j++) {
+        for (int j = 0; j < LANES; j++) {
             sums[j] += part * load(key[j] + at + e);
         }
     }
-    return fold_sixteen(sums);
+    return fold_all(sums);
 }
 
 /* exp(scale (s - largest s)) in place; lanes behind count become 0. Returns 1 / sum. */
@@ -64,7 +70,7 @@ enum { AHEAD = 6, NEXT_KEYS = 16, NEXT_COLUMNS = 512 };
 
 /* Asks for n floats' lines. */
 static inline void prefetch(const float *p, int64_t n) {
-    for (int64_t i = 0; i < n; i += LANES) {
+    for (int64_t i = 0; i < n; i += 16) {
         __builtin_prefetch(p + i);
     }
 }
@@ -97,17 +103,17 @@ static inline __attribute__((always_inline)) void sum_values(float *y, const flo
 static inline void score_keys(float *scores, const float *q, const float *rows, int64_t width, int64_t heads,
                               const int32_t *places, int64_t count) {
     const int64_t d = width / heads, padded = (count + LANES - 1) / LANES * LANES;
-    for (int64_t j = 0; j < count; j += 16) {
-        const float *key[16];
-        const int next = count - j - 16 < 16 ? (int)(count - j - 16) : 16;
-        for (int i = 0; i < 16; i++) {
+    for (int64_t j = 0; j < count; j += LANES) {
+        const float *key[LANES];
+        const int next = count - j - LANES < LANES ? (int)(count - j - LANES) : LANES;
+        for (int i = 0; i < LANES; i++) {
             key[i] = rows + (int64_t)places[j + i < count ? j + i : j] * 2 * width;
         }
         for (int64_t h = 0; h < heads; h++) {
             for (int i = 0; i < next; i++) {
-                prefetch(rows + (int64_t)places[j + 16 + i] * 2 * width + h * d, d);
+                prefetch(rows + (int64_t)places[j + LANES + i] * 2 * width + h * d, d);
             }
-            store(scores + h * padded + j, score_sixteen(q, key, h * d, d));
+            store(scores + h * padded + j, score_lanes(q, key, h * d, d));
         }
     }
 }
@@ -127,13 +133,13 @@ static void attend(float *y, const float *q, const float *rows, int64_t width, i
         prefetch(rows + (int64_t)next[j] * 2 * width, width < NEXT_COLUMNS ? width : NEXT_COLUMNS);
     }
     int64_t h = 0;
-    for (; d == 16 && h + 8 <= heads; h += 8) {
+    for (; d == LANES && h + 8 <= heads; h += 8) {
         sum_values(y, rows, width, places, count, room + h * padded, padded, shares + h, h * d, 8, 1);
     }
-    for (; d == 32 && h + 4 <= heads; h += 4) {
+    for (; d == 2 * LANES && h + 4 <= heads; h += 4) {
         sum_values(y, rows, width, places, count, room + h * padded, padded, shares + h, h * d, 4, 2);
     }
-    for (; d == 64 && h + 2 <= heads; h += 2) {
+    for (; d == 4 * LANES && h + 2 <= heads; h += 2) {
         sum_values(y, rows, width, places, count, room + h * padded, padded, shares + h, h * d, 2, 4);
     }
     for (; h < heads; h++) {
@@ -162,6 +168,13 @@ static inline uint64_t above(const float *values, vec bound) {
         bits[v] = (uint64_t)part[v] << (v * LANES);
     }
     return bits[0] | bits[1] | bits[2] | bits[3];
+#elif defined(__AVX2__)
+    uint64_t bits = 0;
+    for (int v = 0; v < 8; v++) {
+        const __m256 part = _mm256_cmp_ps((__m256)load(values + v * LANES), (__m256)bound, _CMP_GT_OQ);
+        bits |= (uint64_t)(uint32_t)_mm256_movemask_ps(part) << (v * LANES);
+    }
+    return bits;
 #else
     veci any = {0};
     for (int v = 0; v < 4; v++) {
@@ -182,7 +195,7 @@ static inline uint64_t above(const float *values, vec bound) {
 /* The first index from `from` on whose value is above the bound; n if there is none. */
 static int64_t next_above(const float *values, int64_t from, int64_t n, float bound) {
     int64_t i = from;
-    for (; i + 4 * LANES <= n; i += 4 * LANES) {
+    for (; i + 64 <= n; i += 64) {
         uint64_t bits = above(values + i, splat(bound));
         if (bits) {
             return i + __builtin_ctzll(bits);
@@ -196,13 +209,13 @@ static int64_t next_above(const float *values, int64_t from, int64_t n, float bo
 
 /* Each of 64 groups of values has a largest; `wanted` values reach the lowest of the `wanted` largest of these. */
 static float floor_of(const float *values, int64_t n, int wanted) {
-    vec top[4];
+    vec top[TOPS];
     lane_maxima(values, n, top);
     float found = INFINITY;
     for (int k = 0; k < wanted && found > -INFINITY; k++) {
         found = fold_maxima(top);
-        for (int v = 0; v < 4; v++) {
-            top[v] = choose(equal(top[v], splat(found)), splat(-INFINITY), top[v]);
+        for (int v = 0; v < TOPS; v++) {
+            top[v] = choose(top[v] == found, splat(-INFINITY), top[v]);
         }
     }
     return found;

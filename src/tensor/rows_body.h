@@ -1,6 +1,6 @@
-/* The one body of the row kernels, in the compiler's vectors of 16 f32. Each
- * rows_*.c includes it once with its instruction set's flags and ROWS_TABLE set to
- * the name of its table. Sums run in 16 lanes and are folded in a fixed order. */
+/* The one body of the row kernels, in the compiler's vectors. Each rows_*.c includes it
+ * once with its instruction set's flags and ROWS_TABLE set to the name of its table.
+ * Sums run in LANES lanes and are folded in a fixed order. */
 #include <math.h>
 
 #include "base/random.h"
@@ -23,7 +23,7 @@ static void widen(float *out, const bf16 *in, int64_t n) {
 static inline vech narrowed(vec x) {
     vecu bits = (vecu)x;
     vecu rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    vecu nan = ~(vecu)equal(x, x);
+    vecu nan = ~(vecu)(x == x);
     rounded = (nan & ((bits >> 16) | 0x40u)) | (~nan & rounded);
     return __builtin_convertvector(rounded, vech);
 }
@@ -45,13 +45,20 @@ static void add(float *out, const float *in, int64_t n) {
     }
 }
 
-/* The high and low halves of 16 products of 32 bits. */
+/* The high and low halves of products of 32 bits. */
 #if defined(__AVX512F__)
 static inline vecu multiply_wide(vecu a, uint32_t b, vecu *high) {
     __m512i even = _mm512_mul_epu32((__m512i)a, _mm512_set1_epi64(b));
     __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64((__m512i)a, 32), _mm512_set1_epi64(b));
     *high = (vecu)_mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB);
     return (vecu)_mm512_mask_shuffle_epi32(even, 0xaaaa, odd, _MM_PERM_CCAA);
+}
+#elif defined(__AVX2__)
+static inline vecu multiply_wide(vecu a, uint32_t b, vecu *high) {
+    const __m256i even = _mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(b));
+    const __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64((__m256i)a, 32), _mm256_set1_epi64x(b));
+    *high = (vecu)_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
+    return (vecu)_mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
 }
 #else
 static inline vecu multiply_wide(vecu a, uint32_t b, vecu *high) {
@@ -61,38 +68,51 @@ static inline vecu multiply_wide(vecu a, uint32_t b, vecu *high) {
 }
 #endif
 
-/* 16 Philox blocks give 8 decisions of 16 bits each: element e of a row takes half
- * e / 64 % 2 of word e / 16 % 4 of block e / 128 * 16 + e % 16. */
-static void dropout(float *values, int64_t n, uint64_t key, int64_t row, uint32_t drop) {
+/* Lanes first .. of what 16 Philox blocks (Salmon et al. 2011) give for 128 values from `start` on, 8
+ * decisions of 16 bits each. */
+static inline void drop_lanes(float *values, int64_t n, int64_t start, uint32_t first, uint64_t key,
+                              int64_t row, uint32_t drop, float scale) {
+#if LANES == 16
     const vecu lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    const float scale = 65536.0f / (float)(65536u - drop);
-    for (int64_t start = 0; start < n; start += 8 * LANES) {
-        vecu c0 = lane + (uint32_t)(start / (8 * LANES)) * LANES;
-        vecu c1 = (vecu){0} + (uint32_t)row;
-        vecu c2 = (vecu){0} + (uint32_t)((uint64_t)row >> 32);
-        vecu c3 = (vecu){0} + 2u;
-        uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
-        for (int round = 0; round < 10; round++) {
-            vecu high0, high1;
-            vecu low0 = multiply_wide(c0, 0xD2511F53u, &high0);
-            vecu low1 = multiply_wide(c2, 0xCD9E8D57u, &high1);
-            c0 = high1 ^ c1 ^ k0;
-            c1 = low1;
-            c2 = high0 ^ c3 ^ k1;
-            c3 = low0;
-            k0 += 0x9E3779B9u;
-            k1 += 0xBB67AE85u;
+#else
+    const vecu lane = {0, 1, 2, 3, 4, 5, 6, 7};
+#endif
+    vecu c0 = lane + ((uint32_t)(start / 128) * 16 + first);
+    vecu c1 = (vecu){0} + (uint32_t)row;
+    vecu c2 = (vecu){0} + (uint32_t)((uint64_t)row >> 32);
+    vecu c3 = (vecu){0} + 2u;
+    uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
+    for (int round = 0; round < 10; round++) {
+        vecu high0, high1;
+        vecu low0 = multiply_wide(c0, 0xD2511F53u, &high0);
+        vecu low1 = multiply_wide(c2, 0xCD9E8D57u, &high1);
+        c0 = high1 ^ c1 ^ k0;
+        c1 = low1;
+        c2 = high0 ^ c3 ^ k1;
+        c3 = low0;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    vecu words[8] = {c0 & 0xffffu, c1 & 0xffffu, c2 & 0xffffu, c3 & 0xffffu,
+                     c0 >> 16,     c1 >> 16,     c2 >> 16,     c3 >> 16};
+    for (int part = 0; part < 8; part++) {
+        int64_t at = start + part * 16 + first, left = n - at;
+        if (left <= 0) {
+            break;
         }
-        vecu words[8] = {c0 & 0xffffu, c1 & 0xffffu, c2 & 0xffffu, c3 & 0xffffu, c0 >> 16, c1 >> 16, c2 >> 16, c3 >> 16};
-        for (int part = 0; part < 8; part++) {
-            int64_t at = start + part * LANES, left = n - at;
-            if (left <= 0) {
-                break;
-            }
-            veci kept =
-                ~((veci)(words[part] - drop) >> 31); /* words[part] >= drop: both are of 17 bits at most */
-            vec v = load_some(values + at, left, 0) * scale;
-            store_some(values + at, choose(kept, v, splat(0)), left);
+        veci kept =
+            ~((veci)(words[part] - drop) >> 31); /* words[part] >= drop: both are of 17 bits at most */
+        vec v = load_some(values + at, left, 0) * scale;
+        store_some(values + at, choose(kept, v, splat(0)), left);
+    }
+}
+
+/* Element e of a row takes half e / 64 % 2 of word e / 16 % 4 of block e / 128 * 16 + e % 16. */
+static void dropout(float *values, int64_t n, uint64_t key, int64_t row, uint32_t drop) {
+    const float scale = 65536.0f / (float)(65536u - drop);
+    for (int64_t start = 0; start < n; start += 128) {
+        for (uint32_t first = 0; first < 16; first += LANES) {
+            drop_lanes(values, n, start, first, key, row, drop, scale);
         }
     }
 }
@@ -177,15 +197,17 @@ static void rms_norm_backward(float *dx, float *d_gain, const float *dy, const f
     }
 }
 
-/* The largest of values [n] in each of four vectors' lanes, -infinity where one gets none. NaN does not
- * count. Several vectors, so that none waits for itself. */
-static inline void lane_maxima(const float *values, int64_t n, vec top[4]) {
-    for (int v = 0; v < 4; v++) {
+/* The largest of values [n] in each of 64 lanes, -infinity where one gets none. NaN does not count. Several
+ * vectors, so that none waits for itself. */
+enum { TOPS = 64 / LANES };
+
+static inline void lane_maxima(const float *values, int64_t n, vec top[TOPS]) {
+    for (int v = 0; v < TOPS; v++) {
         top[v] = splat(-INFINITY);
     }
     int64_t i = 0;
-    for (; i + 4 * LANES <= n; i += 4 * LANES) {
-        for (int v = 0; v < 4; v++) {
+    for (; i + TOPS * LANES <= n; i += TOPS * LANES) {
+        for (int v = 0; v < TOPS; v++) {
             top[v] = maximum(load(values + i + v * LANES), top[v]);
         }
     }
@@ -194,12 +216,16 @@ static inline void lane_maxima(const float *values, int64_t n, vec top[4]) {
     }
 }
 
-static inline float fold_maxima(const vec top[4]) {
-    return fold_maximum(maximum(maximum(top[0], top[1]), maximum(top[2], top[3])));
+static inline float fold_maxima(const vec top[TOPS]) {
+    vec most = top[0];
+    for (int v = 1; v < TOPS; v++) {
+        most = maximum(most, top[v]);
+    }
+    return fold_maximum(most);
 }
 
 static float largest(const float *z, int64_t n) {
-    vec top[4];
+    vec top[TOPS];
     lane_maxima(z, n, top);
     return fold_maxima(top);
 }

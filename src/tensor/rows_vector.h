@@ -1,5 +1,6 @@
-/* What every body of row kernels computes with: the compiler's vectors of 16 f32 and the
- * exponential. Included by files that are compiled once for each instruction set. */
+/* What every body of row kernels computes with: the compiler's vectors of LANES f32, as wide as the
+ * registers where those are named below, and the exponential. Included by files that are compiled once
+ * for each instruction set. */
 #ifndef ATTN_TENSOR_ROWS_VECTOR_H
 #define ATTN_TENSOR_ROWS_VECTOR_H
 
@@ -9,12 +10,17 @@
 #include <immintrin.h>
 #endif
 
-typedef float vec __attribute__((vector_size(64)));
-typedef int32_t veci __attribute__((vector_size(64)));
-typedef uint32_t vecu __attribute__((vector_size(64)));
-typedef uint64_t vecq __attribute__((vector_size(128)));
-typedef uint16_t vech __attribute__((vector_size(32)));
-enum { LANES = 16 };
+#if defined(__AVX2__) && !defined(__AVX512F__)
+#define LANES 8
+#else
+#define LANES 16
+#endif
+
+typedef float vec __attribute__((vector_size(4 * LANES)));
+typedef int32_t veci __attribute__((vector_size(4 * LANES)));
+typedef uint32_t vecu __attribute__((vector_size(4 * LANES)));
+typedef uint64_t vecq __attribute__((vector_size(8 * LANES)));
+typedef uint16_t vech __attribute__((vector_size(2 * LANES)));
 
 static inline vec splat(float x) {
     return x - (vec){0};
@@ -30,7 +36,7 @@ static inline void store(float *p, vec v) {
     memcpy(p, &v, sizeof v);
 }
 
-/* The last n < 16 elements; lanes behind them hold `fill`. */
+/* The last n < LANES elements; lanes behind them hold `fill`. */
 static inline vec load_part(const float *p, int64_t n, float fill) {
     vec v = splat(fill);
     memcpy(&v, p, (size_t)n * sizeof *p);
@@ -57,33 +63,12 @@ static inline vec choose(veci mask, vec yes, vec no) {
     return (vec)((mask & (veci)yes) | (~mask & (veci)no));
 }
 
-/* Comparisons. Of vectors that are wider than the registers the compiler makes one for each lane, so where
- * the registers have half of one it is told of halves. */
-#if defined(__AVX2__) && !defined(__AVX512F__)
-static inline __m256 half_of(vec v, int number) {
-    __m256 half[2];
-    memcpy(half, &v, sizeof v);
-    return half[number];
-}
-
-static inline vec of_halves(__m256 low, __m256 high) {
-    const __m256 half[2] = {low, high};
-    vec v;
-    memcpy(&v, half, sizeof v);
-    return v;
-}
-
-#define BY_HALVES(operation, a, b, ...)                                                                      \
-    of_halves(operation(half_of(a, 0), half_of(b, 0), ##__VA_ARGS__),                                        \
-              operation(half_of(a, 1), half_of(b, 1), ##__VA_ARGS__))
-#endif
-
 /* b where either is NaN. */
 static inline vec maximum(vec a, vec b) {
 #if defined(__AVX512F__)
     return (vec)_mm512_max_ps((__m512)a, (__m512)b);
 #elif defined(__AVX2__)
-    return BY_HALVES(_mm256_max_ps, a, b);
+    return (vec)_mm256_max_ps((__m256)a, (__m256)b);
 #else
     return choose(a > b, a, b);
 #endif
@@ -93,35 +78,26 @@ static inline vec minimum(vec a, vec b) {
 #if defined(__AVX512F__)
     return (vec)_mm512_min_ps((__m512)a, (__m512)b);
 #elif defined(__AVX2__)
-    return BY_HALVES(_mm256_min_ps, a, b);
+    return (vec)_mm256_min_ps((__m256)a, (__m256)b);
 #else
     return choose(a < b, a, b);
 #endif
 }
 
-static inline veci less(vec a, vec b) {
-#if defined(__AVX2__) && !defined(__AVX512F__)
-    return (veci)BY_HALVES(_mm256_cmp_ps, a, b, _CMP_LT_OQ);
-#else
-    return a < b;
-#endif
-}
-
-static inline veci equal(vec a, vec b) {
-#if defined(__AVX2__) && !defined(__AVX512F__)
-    return (veci)BY_HALVES(_mm256_cmp_ps, a, b, _CMP_EQ_OQ);
-#else
-    return a == b;
-#endif
-}
-
-/* Lane i takes lane i + n (mod 16). */
+/* Lane i takes lane i + n (mod LANES). */
+#if LANES == 16
 #define ROTATED(v, n)                                                                                                 \
     __builtin_shufflevector(v, v, (n), (n) + 1, (n) + 2, (n) + 3, (n) + 4, (n) + 5, (n) + 6, (n) + 7, (n) + 8, (n) + 9, \
                             (n) + 10, (n) + 11, (n) + 12, (n) + 13, (n) + 14, (n) + 15)
+#else
+#define ROTATED(v, n)                                                                                        \
+    __builtin_shufflevector(v, v, (n), (n) + 1, (n) + 2, (n) + 3, (n) + 4, (n) + 5, (n) + 6, (n) + 7)
+#endif
 
 static inline float fold_sum(vec v) {
+#if LANES == 16
     v += ROTATED(v, 8);
+#endif
     v += ROTATED(v, 4);
     v += ROTATED(v, 2);
     v += ROTATED(v, 1);
@@ -129,7 +105,9 @@ static inline float fold_sum(vec v) {
 }
 
 static inline float fold_maximum(vec v) {
+#if LANES == 16
     v = maximum(v, ROTATED(v, 8));
+#endif
     v = maximum(v, ROTATED(v, 4));
     v = maximum(v, ROTATED(v, 2));
     v = maximum(v, ROTATED(v, 1));
@@ -158,10 +136,8 @@ static inline vec exponential(vec x) {
     __mmask16 kept = _mm512_cmp_ps_mask((__m512)x, (__m512)lowest, _CMP_NLT_UQ);
     return (vec)_mm512_maskz_scalef_ps(kept, (__m512)e, (__m512)n);
 #else
-    veci power = ((veci)shifted - (veci)magic) << 23;
-    vec result = (vec)((veci)e + power);
-    result = choose(less(x, lowest), splat(0), result);
-    return choose(equal(x, x), result, x);
+    const vec power = (vec)(((veci)shifted - (veci)magic + 127) << 23);
+    return choose(x < lowest, splat(0), e * power); /* what is no number stays so */
 #endif
 }
 
