@@ -223,13 +223,25 @@ static void sink_gradients(const work_plan *plan, const work_task *task, const a
     }
 }
 
+/* As rows_are_huge(), of rows that lie head by head. */
+static int any_huge(const work_plan *plan, const work_task *task, const additive_call *call) {
+    int huge = 0;
+    for (int64_t r = 0; r < task->count; r++) {
+        const int64_t head = task->kv_head * plan->group + r / task->sequence.queries;
+        const float l = saved_log_sum_exp(plan, task, &call->arrays, head, r % task->sequence.queries);
+        huge |= fabsf(l) > HUGE_LOG_SUM_EXP && l != -INFINITY;
+    }
+    return huge;
+}
+
 /* Gradients of one sequence and key/value head; what is summed is added to the share's
  * partials [group] and d_sinks [heads] (NULL: none). */
 static void sequence_gradients(const work_plan *plan, const work_task *task, const additive_call *call,
                                float *partials, double *d_sinks, void *scratch) {
     additive_scratch s;
     additive_lay_out(plan, call->parameters->width, 1, scratch, &s);
-    if (!plan->tile || ((plan->hides || task->sequence.length == 0) && !all_finite(plan, task, call, &s))) {
+    if (!plan->tile || any_huge(plan, task, call) ||
+        ((plan->hides || task->sequence.length == 0) && !all_finite(plan, task, call, &s))) {
         additive_reference_backward(plan, task, call, partials, d_sinks, scratch);
         return;
     }

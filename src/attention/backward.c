@@ -94,7 +94,7 @@ static void backward_task(const work_plan *plan, const work_task *task, void *co
             touch_keys(plan, task, a->gradients.k, p->d_k, p->d, 1);
             touch_keys(plan, task, a->gradients.v, p->d_v_, p->d_v, 1);
         }
-        if (backward_head(plan, task, call, scratch, &s)) {
+        if (!rows_are_huge(plan, task, a) && backward_head(plan, task, call, scratch, &s)) {
             if (d_sinks) {
                 backward_sinks(plan, task, a, &s, d_sinks);
             }

@@ -403,7 +403,9 @@ static double sink_weight(const work_plan *plan, const work_task *task, int64_t 
 void backward_sinks(const work_plan *plan, const work_task *task, const attention_arrays *a,
                     const backward_scratch *s, double *d_sinks) {
     for (int64_t r = 0; r < task->count; r++) {
-        if (row_log_sum_exp(plan, task, a, r) > -INFINITY) {
+        int64_t low, high; /* what sees nothing may hold anything */
+        problem_visible(plan->problem, &task->sequence, row_token(plan, r), &low, &high);
+        if (row_log_sum_exp(plan, task, a, r) > -INFINITY && low < high) {
             d_sinks[row_head(plan, task, r)] -=
                 sink_weight(plan, task, r, s) * (double)(s->loaded.factor[r] * s->loaded.delta[r]);
         }
@@ -419,15 +421,17 @@ static int finite_keys(const work_plan *plan, const work_task *task, const atten
         const int64_t left = task->sequence.length - first;
         const int keys = (int)(left < BLOCK_KEYS ? left : BLOCK_KEYS);
         const void *k[BLOCK_KEYS], *v[BLOCK_KEYS];
+        int32_t positions[BLOCK_KEYS];
+        key_rows(p, &task->sequence, a->k, p->k, first, keys, task->kv_head, k);
+        key_rows(p, &task->sequence, a->v, p->v, first, keys, task->kv_head, v);
         for (int j = 0; j < keys; j++) {
-            k[j] = key_row(p, &task->sequence, a->k, p->k, first + j, task->kv_head);
-            v[j] = key_row(p, &task->sequence, a->v, p->v, first + j, task->kv_head);
+            positions[j] = (int32_t)(first + j);
         }
         if (plan->pairs) {
             finite &= plan->tile->load_pairs(k, keys, (int)p->d, (uint16_t *)s->k, plan->ldq);
             finite &= plan->tile->load_pairs(v, keys, (int)p->d_v, (uint16_t *)s->v, plan->ldv);
         } else {
-            finite &= load_rows(plan, k, keys, (int)p->d, s->k, plan->ldq, ROW_PLAIN, NULL);
+            finite &= load_rows(plan, k, keys, (int)p->d, s->k, plan->ldq, ROW_KEY, positions);
             finite &= load_rows(plan, v, keys, (int)p->d_v, s->v, plan->ldv, ROW_PLAIN, NULL);
         }
     }

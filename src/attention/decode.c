@@ -5,6 +5,7 @@
  * output, which are then added up in order (split over keys: Dao et al., "Flash-Decoding",
  * 2023). Rows of a part are numbered head by head: row h * rows + r is row r of
  * key/value head h. */
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -194,8 +195,8 @@ static void find_lengths(const work_plan *plan, const attn_attention_cache *c, i
         for (int64_t h = 0; h < plan->problem->kv_heads; h++) {
             float row[256 + 16] = {0};
             widen(c->dtype, (const char *)part->scratch.k[j] + h * head_bytes, width, row);
-            const float squared = plan->tile->dot(row, row, (int)width);
-            part->scratch.k_scales[h * LD_SCORES + j] = squared == 0 ? 0 : 1.0f / sqrtf(squared);
+            const double inverse = row_inverse_norm(row, (int)width);
+            part->scratch.k_scales[h * LD_SCORES + j] = inverse > FLT_MAX ? FLT_MAX : (float)inverse;
         }
     }
 }

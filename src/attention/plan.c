@@ -162,13 +162,13 @@ void plan_clear_bias(const problem_t *p, float *d_bias) {
         }
         const sequence_view s = problem_sequence(p, b);
         for (int64_t h = 0; h < (st->head ? p->heads : 1); h++) {
-            for (int64_t i = 0; i < (st->query ? s.queries : s.queries > 0); i++) {
+            for (int64_t i = 0; i < (st->query ? s.queries : 1); i++) {
                 float *row = d_bias + (bias_at(p, b, h, i, 0) - p->bias);
                 if (st->key == 1) {
                     memset(row, 0, (size_t)s.keys * sizeof *row);
                     continue;
                 }
-                for (int64_t j = 0; j < (st->key ? s.keys : s.keys > 0); j++) {
+                for (int64_t j = 0; j < (st->key ? s.keys : 1); j++) {
                     row[j * st->key] = 0;
                 }
             }
@@ -369,12 +369,20 @@ static void rotate_row(const problem_t *p, float *row, int64_t position, float d
     }
 }
 
-static float inverse_norm(const float *row, int width) {
+double row_inverse_norm(const float *row, int width) {
     double sum = 0;
     for (int c = 0; c < width; c++) {
         sum += (double)row[c] * row[c];
     }
-    return sum > 0 || sum != sum ? (float)(1 / sqrt(sum)) : 0.0f;
+    return sum > 0 || sum != sum ? 1 / sqrt(sum) : 0;
+}
+
+static int row_finite(const float *row, int width) {
+    int finite = 1;
+    for (int c = 0; c < width; c++) {
+        finite &= isfinite(row[c]) != 0;
+    }
+    return finite;
 }
 
 int load_rows(const work_plan *plan, const void *const *source, int count, int width, float *rows,
@@ -386,13 +394,14 @@ int load_rows(const work_plan *plan, const void *const *source, int count, int w
         for (int r = 0; r < count; r++) {
             float *row = rows + r * ld;
             if (p->score == ATTN_SCORE_COSINE) {
-                float factor = inverse_norm(row, width);
+                const double factor = row_inverse_norm(row, width); /* of tiny rows more than a float holds */
                 for (int c = 0; c < width; c++) {
-                    row[c] *= factor;
+                    row[c] = (float)(row[c] * factor);
                 }
             }
             if (p->rotary != ATTN_ROTARY_NONE) {
                 rotate_row(p, row, positions[r], 1.0f);
+                finite &= row_finite(row, width); /* sums of large values may not be */
             }
         }
     }
@@ -432,14 +441,14 @@ void unload_gradient(const work_plan *plan, const void *source, int width, int32
         float x[256 + 16];
         (p->dtype == ATTN_F32 ? plan->tile->load_f32 : plan->tile->load_bf16)(&source, 1, width, x,
                                                                               256 + 16);
-        float factor = inverse_norm(x, width);
+        const double factor = row_inverse_norm(x, width);
         double along = 0;
         for (int c = 0; c < width; c++) {
-            x[c] *= factor;
+            x[c] = (float)(x[c] * factor);
             along += (double)x[c] * row[c];
         }
         for (int c = 0; c < width; c++) {
-            row[c] = (row[c] - x[c] * (float)along) * factor;
+            row[c] = (float)((row[c] - x[c] * along) * factor);
         }
     }
 }
@@ -452,8 +461,13 @@ attn_status attn_rotary_apply(const attn_attention_problem *p, void *x, int64_t 
     if (status) {
         return status;
     }
-    if (p->rotary == ATTN_ROTARY_NONE || (!x && tokens && heads) || tokens < 0 || heads < 0 ||
-        first_position < 0 || first_position > p->rotary_positions - tokens) {
+    if (p->rotary == ATTN_ROTARY_NONE) {
+        return fail(ATTN_ERROR_ARGUMENT, "rotary: the problem has ATTN_ROTARY_NONE");
+    }
+    if (!x && tokens && heads) {
+        return fail(ATTN_ERROR_ARGUMENT, "rotary: x is NULL");
+    }
+    if (tokens < 0 || heads < 0 || first_position < 0 || first_position > p->rotary_positions - tokens) {
         return fail(ATTN_ERROR_ARGUMENT,
                     "rotary: %lld tokens from position %lld on, the tables have %lld",
                     (long long)tokens, (long long)first_position, (long long)p->rotary_positions);

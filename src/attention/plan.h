@@ -8,6 +8,7 @@
 #ifndef ATTN_ATTENTION_PLAN_H
 #define ATTN_ATTENTION_PLAN_H
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +24,9 @@ enum {
     FORWARD_ROWS = 48, /* query rows of a block: scores of 48 x 128 stay in the first cache */
     BACKWARD_ROWS = 96
 };
+
+/* See rows_are_huge(); 2^23. */
+#define HUGE_LOG_SUM_EXP 8388608.0f
 
 /* Tasks that add to the same bias gradient form a chain and run in order on one thread:
  * all heads of a sequence, a head of all sequences, or everything. */
@@ -94,6 +98,17 @@ static inline float saved_log_sum_exp(const work_plan *plan, const work_task *ta
 static inline float row_log_sum_exp(const work_plan *plan, const work_task *task, const attention_arrays *a,
                                     int64_t r) {
     return saved_log_sum_exp(plan, task, a, row_head(plan, task, r), row_token(plan, r));
+}
+
+/* Whether a saved log-sum-exp is so large that its last bit is worth a factor of the weights: the reference
+ * makes them from the scores alone. */
+static inline int rows_are_huge(const work_plan *plan, const work_task *task, const attention_arrays *a) {
+    int huge = 0;
+    for (int64_t r = 0; r < task->count; r++) {
+        const float l = row_log_sum_exp(plan, task, a, r);
+        huge |= fabsf(l) > HUGE_LOG_SUM_EXP && l != -INFINITY;
+    }
+    return huge;
 }
 
 attn_status plan_make(work_plan *plan, const problem_t *problem, int caches);
@@ -181,9 +196,12 @@ void ask_for_pairs(const work_plan *plan, const row_tile *tile, const score_row 
 /* What is loaded: q, k, v, o or d_o, a head's rows. */
 typedef enum row_kind { ROW_PLAIN, ROW_QUERY, ROW_KEY } row_kind;
 
+/* 1 / |row|, 0 of a row of zeros. */
+double row_inverse_norm(const float *row, int width);
+
 /* Loads `count` rows from their addresses into [count][ld], padded with zeros, and for
  * queries and keys normalised and rotated as the problem says (row n at position
- * positions[n]; lengths[n], if given, receives 1 / norm). 1 if all are finite. */
+ * positions[n]). 1 if all are finite, turned or not. */
 int load_rows(const work_plan *plan, const void *const *source, int count, int width, float *rows,
               int64_t ld, row_kind kind, const int32_t *positions);
 

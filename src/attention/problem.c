@@ -136,6 +136,9 @@ static attn_status check_sequences(const problem_t *p, int caches, problem_size 
         }
         size->most_keys = p->sequences ? p->keys : 0;
     }
+    if (p->key_lengths.i32 && p->key_lengths.i64) {
+        return fail(ATTN_ERROR_ARGUMENT, "attention: key_lengths has both an i32 and an i64 pointer");
+    }
     if (is_set(p->key_lengths)) {
         for (int64_t b = 0; b < p->sequences; b++) {
             int64_t length = index_at(p->key_lengths, b);
@@ -187,7 +190,10 @@ static attn_status check_ranges(const problem_t *p) {
     if ((int)p->kernel < ATTN_KERNEL_AUTO || p->kernel > ATTN_KERNEL_AVX512_BF16) {
         return fail(ATTN_ERROR_ARGUMENT, "attention: unknown kernel %d", (int)p->kernel);
     }
-    if (p->heads < 1 || p->kv_heads < 1 || p->heads % p->kv_heads != 0 || p->heads > 1 << 20) {
+    if (p->heads > 1 << 20) {
+        return fail(ATTN_ERROR_ARGUMENT, "attention: %lld heads, expected 1 to 2^20", (long long)p->heads);
+    }
+    if (p->heads < 1 || p->kv_heads < 1 || p->heads % p->kv_heads != 0) {
         return fail(ATTN_ERROR_ARGUMENT,
                     "attention: %lld heads and %lld key/value heads: the second must divide the first",
                     (long long)p->heads, (long long)p->kv_heads);

@@ -311,6 +311,20 @@ INLINE float straighten(const int low, const int high, float unit, float *s) {
     return unit > 0 ? unit : unit < 0 ? -unit : 1.0f;
 }
 
+/* A fused difference to a maximum beyond this keeps what rounding took from the maximum, which is worth
+ * powers of two there: then the products, too, are rounded as it was. Returns what is left of the unit. */
+#define LARGE_EXPONENT 16777216.0f
+
+INLINE float round_products(const int low, const int high, float unit, float maximum, float *s) {
+    if (!(fabsf(maximum) > LARGE_EXPONENT)) {
+        return unit;
+    }
+    for (int c = low; c < high; c += VECTOR) {
+        vec_store(s + c, vec_load(s + c) * unit);
+    }
+    return 1.0f;
+}
+
 /* Weights in bf16, where any are wanted. */
 INLINE uint16_t *rounded_at(uint16_t *rounded, int64_t at) {
     return rounded ? rounded + at : NULL;
@@ -394,6 +408,7 @@ INLINE void softmax_row(const int low, const int high, const score_row *row, con
         unit = straighten(low, high, rule->scale * LOG2_E, s);
         hide_rest(low, high, row, s);
         base = raise_plain(low, high, unit, s, maximum, sum, output, columns);
+        unit = round_products(low, high, unit, base, s);
     } else if (kind == CAPPED) {
         base = raise_capped(low, high, row, rule, s, maximum, sum, output, columns, &weighs);
     } else {
@@ -499,12 +514,12 @@ INLINE void add_to_bias(const score_row *row, int column, vec d, float *d_bias, 
     }
 }
 
-/* Weights of the vector at `column` from products x and the log-sum-exp. Gradients and what corrects a
- * row's weights both begin here: they must be rounded alike. */
-INLINE vec weight_vector(vec x, const score_row *row, const score_rule *rule, int column, const int edge,
-                         vec *slope, const int kind, float log_sum_exp) {
+/* Weights of the vector at `column` from products x and the log-sum-exp; bare products have a unit.
+ * Gradients and what corrects a row's weights both begin here: they must be rounded alike. */
+INLINE vec weight_vector(vec x, float unit, const score_row *row, const score_rule *rule, int column,
+                         const int edge, vec *slope, const int kind, float log_sum_exp) {
     if (kind == NOT_MODIFIED) {
-        return vec_exp2(x * (rule->scale * LOG2_E) - log_sum_exp);
+        return vec_exp2(x * unit - log_sum_exp);
     }
     return vec_exp2((modified(x, row, rule, column, edge, slope, kind) - log_sum_exp) * LOG2_E);
 }
@@ -518,7 +533,9 @@ INLINE void gradient_vectors(const int low, const int high, const int edge, cons
     uvec bits = {0};
     for (int c = low; c < high; c += VECTOR) {
         vec slope;
-        vec p = weight_vector(vec_load(s + c), row, rule, c, edge, &slope, kind, log_sum_exp) * factor;
+        vec p = weight_vector(vec_load(s + c), rule->scale * LOG2_E, row, rule, c, edge, &slope, kind,
+                              log_sum_exp) *
+                factor;
         vec product = vec_load(g + c);
         vec keeps = p;
         if (drops) {
@@ -607,9 +624,11 @@ static void gradient(const row_tile *tiles, int tiles_count, const score_row *ro
 
 INLINE void weights_row(const int low, const int high, const score_row *row, const score_rule *rule,
                         const int kind, float *s, float log_sum_exp) {
+    const float bare = rule->scale * LOG2_E;
+    const float unit = kind == NOT_MODIFIED ? round_products(low, high, bare, log_sum_exp, s) : bare;
     for (int c = low; c < high; c += VECTOR) {
         vec slope;
-        const vec p = weight_vector(vec_load(s + c), row, rule, c, 1, &slope, kind, log_sum_exp);
+        const vec p = weight_vector(vec_load(s + c), unit, row, rule, c, 1, &slope, kind, log_sum_exp);
         vec_store(s + c, vec_select(seen(row, c), p, vec_set(0.0f)));
     }
 }

@@ -66,17 +66,11 @@ INLINE vec short_exponential(const int count, const short_head *h, const short_l
     return total;
 }
 
-/* Scores of 16 queries become exp(s - maximum); returns their sums. The maxima are in
- * units of log 2. */
-INLINE vec short_exponentials(const short_head *h, const short_lanes *lanes, float *s, int64_t ld,
-                              vec *maximum, const int hides) {
-    const float unit = h->scale * LOG2_E;
-    vec most = vec_set(-INFINITY), total = {0};
-    for (int j = 0; j < h->keys; j++) {
-        most = vec_max(most, short_exponent(h, lanes, j, s + j * ld, unit, hides));
-    }
-    *maximum = most;
+/* Sums of exp(s - maximum) of 16 queries, which take the scores' places. */
+INLINE vec short_sums(const short_head *h, const short_lanes *lanes, float *s, int64_t ld, float unit,
+                      vec most, const int hides) {
     const vec base = vec_select(most == vec_set(-INFINITY), vec_set(0.0f), most);
+    vec total = {0};
     int j = 0;
     for (; j + WEIGHED <= h->keys; j += WEIGHED) {
         total = short_exponential(WEIGHED, h, lanes, j, s + j * ld, ld, unit, base, hides, total);
@@ -85,6 +79,32 @@ INLINE vec short_exponentials(const short_head *h, const short_lanes *lanes, flo
         total = short_exponential(1, h, lanes, j, s + j * ld, ld, unit, base, hides, total);
     }
     return total;
+}
+
+/* The same of large scores: see round_products(). */
+static __attribute__((noinline)) vec short_sums_rounded(const short_head *h, const short_lanes *lanes,
+                                                        float *s, int64_t ld, float unit, vec most) {
+    for (int j = 0; j < h->keys; j++) {
+        vec_store(s + j * ld, vec_load(s + j * ld) * unit);
+    }
+    return short_sums(h, lanes, s, ld, 1.0f, most, h->hides);
+}
+
+/* Scores of 16 queries become exp(s - maximum); returns their sums. The maxima are in
+ * units of log 2. */
+INLINE vec short_exponentials(const short_head *h, const short_lanes *lanes, float *s, int64_t ld,
+                              vec *maximum, const int hides) {
+    const float unit = h->scale * LOG2_E;
+    vec most = vec_set(-INFINITY);
+    for (int j = 0; j < h->keys; j++) {
+        most = vec_max(most, short_exponent(h, lanes, j, s + j * ld, unit, hides));
+    }
+    *maximum = most;
+    const vec size = vec_abs(most);
+    if (__builtin_expect(vec_any((size > vec_set(LARGE_EXPONENT)) & (size < vec_set(INFINITY))), 0)) {
+        return short_sums_rounded(h, lanes, s, ld, unit, most);
+    }
+    return short_sums(h, lanes, s, ld, unit, most, hides);
 }
 
 /* Dropped weights change their sign: exp is not negative. */

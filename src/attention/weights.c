@@ -247,9 +247,31 @@ static void row_factors(const work_plan *plan, const work_task *task, const weig
     }
 }
 
+static void sums_reference_task(const work_plan *plan, const work_task *task, void *context, void *scratch) {
+    const weights_call *call = context;
+    float *row = scratch;
+    for (int64_t r = 0; r < task->count || r < plan->group; r++) {
+        const int64_t head = row_head(plan, task, r);
+        float *sums = call->sums + head * plan->size.k_tokens + task->sequence.k_first;
+        if (r < plan->group) {
+            memset(sums, 0, (size_t)task->sequence.keys * sizeof(float));
+        }
+        if (r < task->count) {
+            reference_weights(plan, task, &call->arrays, row_token(plan, r), head, row);
+            for (int64_t j = 0; j < task->sequence.keys; j++) {
+                sums[j] += row[j];
+            }
+        }
+    }
+}
+
 static void sums_task(const work_plan *plan, const work_task *task, void *context, void *scratch) {
     const weights_call *call = context;
     weights_scratch s;
+    if (rows_are_huge(plan, task, &call->arrays)) {
+        sums_reference_task(plan, task, context, scratch);
+        return;
+    }
     lay_out(plan, 1, scratch, &s);
     row_factors(plan, task, call, &s);
     for (int64_t g = 0; g < plan->group; g++) {
@@ -273,31 +295,15 @@ static void sums_task(const work_plan *plan, const work_task *task, void *contex
     }
 }
 
-static void sums_reference_task(const work_plan *plan, const work_task *task, void *context, void *scratch) {
-    const weights_call *call = context;
-    float *row = scratch;
-    for (int64_t r = 0; r < task->count || r < plan->group; r++) {
-        const int64_t head = row_head(plan, task, r);
-        float *sums = call->sums + head * plan->size.k_tokens + task->sequence.k_first;
-        if (r < plan->group) {
-            memset(sums, 0, (size_t)task->sequence.keys * sizeof(float));
-        }
-        if (r < task->count) {
-            reference_weights(plan, task, &call->arrays, row_token(plan, r), head, row);
-            for (int64_t j = 0; j < task->sequence.keys; j++) {
-                sums[j] += row[j];
-            }
-        }
-    }
-}
-
 static int by_blocks(const work_plan *plan) {
     return plan->tile && plan->problem->score != ATTN_SCORE_LINEAR;
 }
 
 static size_t sums_scratch_size(const work_plan *plan) {
     weights_scratch s;
-    return by_blocks(plan) ? lay_out(plan, 1, NULL, &s) : (size_t)plan->size.most_keys * sizeof(float) + 64;
+    const size_t blocks = by_blocks(plan) ? lay_out(plan, 1, NULL, &s) : 0;
+    const size_t reference = (size_t)plan->size.most_keys * sizeof(float) + 64;
+    return blocks > reference ? blocks : reference;
 }
 
 size_t column_sums_workspace(const work_plan *plan) {
