@@ -71,81 +71,91 @@ static void *new_workspace(array_set *set, const attn_attention_problem *p, int6
     return arrays_new(set, *size, 1);
 }
 
-static int backward(array_set *set, const settings *s, const array_inputs *in,
-                    const attn_additive_parameters *w, const parameter_shapes *shapes, const void *o,
-                    const float *lse, const npy_array *bias_shape) {
+/* What is computed. All of it is there before any is saved: an output may lie over an input. */
+typedef struct results {
+    void *o;
+    float *lse, *weights;
+    attn_additive_gradients gradients;
+} results;
+
+static int forward(array_set *set, const array_inputs *in, const attn_additive_parameters *w, results *r) {
     const attn_attention_problem *p = &in->problem;
-    const int bf16 = p->dtype == ATTN_BF16;
-    const size_t bytes = bf16 ? 2 : 4;
-    npy_array shape;
     size_t size;
-    const void *d_o = arrays_load(set, s->grad_out, bf16, &shape);
-    if (!d_o) {
-        return EXIT_FAILED;
-    }
-    if (shape.count != in->o_count) {
-        return arrays_failed(set, "%s has %zu elements, the output %zu", s->grad_out, shape.count, in->o_count);
-    }
-    const attn_additive_gradients g = {
-        .q = arrays_new(set, in->q_count, bytes), .k = arrays_new(set, in->k_count, bytes),
-        .v = arrays_new(set, in->v_count, bytes), .w = arrays_new(set, shapes->w.count, 4),
-        .u = arrays_new(set, shapes->u.count, 4), .b = arrays_new(set, shapes->v.count, 4),
+    void *workspace = new_workspace(set, p, w->width, ATTN_PASS_FORWARD, &size);
+    r->o = arrays_new(set, in->o_count, p->dtype == ATTN_BF16 ? 2 : 4);
+    r->lse = arrays_new(set, (size_t)(p->heads * in->q_tokens), sizeof(float));
+    return workspace && r->o && r->lse &&
+           arrays_computed(set,
+                           attn_additive_forward(p, w, in->q, in->k, in->v, r->o, r->lse, workspace, size));
+}
+
+static int find_weights(array_set *set, const array_inputs *in, const attn_additive_parameters *w,
+                        results *r) {
+    const attn_attention_problem *p = &in->problem;
+    size_t size;
+    void *workspace = new_workspace(set, p, w->width, ATTN_PASS_WEIGHTS, &size);
+    r->weights = arrays_new(set, arrays_weights_count(in), sizeof(float));
+    return workspace && r->weights &&
+           arrays_computed(set, attn_additive_weights(p, w, in->q, in->k, r->weights, workspace, size));
+}
+
+static int backward(array_set *set, const settings *s, const array_inputs *in,
+                    const attn_additive_parameters *w, const parameter_shapes *shapes, const void *d_o,
+                    const npy_array *bias_shape, results *r) {
+    const attn_attention_problem *p = &in->problem;
+    const size_t bytes = p->dtype == ATTN_BF16 ? 2 : 4;
+    size_t size;
+    r->gradients = (attn_additive_gradients){
+        .q = arrays_new(set, in->q_count, bytes),
+        .k = arrays_new(set, in->k_count, bytes),
+        .v = arrays_new(set, in->v_count, bytes),
+        .w = arrays_new(set, shapes->w.count, 4),
+        .u = arrays_new(set, shapes->u.count, 4),
+        .b = arrays_new(set, shapes->v.count, 4),
         .score_v = arrays_new(set, shapes->v.count, 4),
         .bias = s->dscore_bias ? arrays_new(set, bias_shape->count, 4) : NULL,
-        .sinks = s->dsinks ? arrays_new(set, (size_t)p->heads, 4) : NULL};
+        .sinks = s->dsinks ? arrays_new(set, (size_t)p->heads, 4) : NULL,
+    };
+    const attn_additive_gradients *g = &r->gradients;
     void *workspace = new_workspace(set, p, w->width, ATTN_PASS_BACKWARD, &size);
-    if (!g.q || !g.k || !g.v || !g.w || !g.u || !g.b || !g.score_v || !workspace ||
-        (s->dscore_bias && !g.bias) || (s->dsinks && !g.sinks)) {
-        return EXIT_FAILED;
+    if (!g->q || !g->k || !g->v || !g->w || !g->u || !g->b || !g->score_v || !workspace ||
+        (s->dscore_bias && !g->bias) || (s->dsinks && !g->sinks)) {
+        return 0;
     }
-    if (attn_additive_backward(p, w, in->q, in->k, in->v, o, lse, d_o, &g, workspace, size)) {
-        return command_failed(set->usage);
-    }
-    return arrays_save_like(set, s->dq, g.q, in, &in->q_shape) &&
-                   arrays_save_like(set, s->dk, g.k, in, &in->k_shape) &&
-                   arrays_save_like(set, s->dv, g.v, in, &in->v_shape) &&
-                   save_f32(set, s->dwq, g.w, &shapes->w) && save_f32(set, s->dwk, g.u, &shapes->u) &&
-                   save_f32(set, s->dbias, g.b, &shapes->v) && save_f32(set, s->dscore, g.score_v, &shapes->v) &&
-                   (!s->dscore_bias || save_f32(set, s->dscore_bias, g.bias, bias_shape)) &&
-                   (!s->dsinks || arrays_save(set, s->dsinks, g.sinks, 0, 1, &p->heads))
-               ? EXIT_DONE
-               : EXIT_FAILED;
+    return arrays_computed(
+        set, attn_additive_backward(p, w, in->q, in->k, in->v, r->o, r->lse, d_o, g, workspace, size));
+}
+
+static int save(array_set *set, const settings *s, const array_inputs *in, const parameter_shapes *shapes,
+                const npy_array *bias_shape, const results *r) {
+    const attn_additive_gradients *g = &r->gradients;
+    return arrays_save_output(set, s->out, r->o, in) && arrays_save_log_sum_exp(set, s->lse, r->lse, in) &&
+           arrays_save_weights(set, s->weights, r->weights, in) &&
+           arrays_save_like(set, s->dq, g->q, in, &in->q_shape) &&
+           arrays_save_like(set, s->dk, g->k, in, &in->k_shape) &&
+           arrays_save_like(set, s->dv, g->v, in, &in->v_shape) && save_f32(set, s->dwq, g->w, &shapes->w) &&
+           save_f32(set, s->dwk, g->u, &shapes->u) && save_f32(set, s->dbias, g->b, &shapes->v) &&
+           save_f32(set, s->dscore, g->score_v, &shapes->v) &&
+           save_f32(set, s->dscore_bias, g->bias, bias_shape) &&
+           arrays_save(set, s->dsinks, g->sinks, 0, 1, &in->problem.heads);
 }
 
 static int run(array_set *set, const settings *s, const array_inputs *in, const npy_array *bias_shape) {
-    const attn_attention_problem *p = &in->problem;
     attn_additive_parameters w = {0};
     parameter_shapes shapes = {0};
-    size_t size;
-    if (!load_parameters(set, s, p, &w, &shapes)) {
+    results r = {0};
+    if (!load_parameters(set, s, &in->problem, &w, &shapes)) {
         return EXIT_FAILED;
     }
-    void *o = arrays_new(set, in->o_count, p->dtype == ATTN_BF16 ? 2 : 4);
-    float *lse = arrays_new(set, (size_t)(p->heads * in->q_tokens), sizeof(float));
-    void *workspace = new_workspace(set, p, w.width, ATTN_PASS_FORWARD, &size);
-    if (!o || !lse || !workspace) {
+    const void *d_o = s->grad_out ? arrays_load_output_gradient(set, s->grad_out, in) : NULL;
+    if (s->grad_out && !d_o) {
         return EXIT_FAILED;
     }
-    if (attn_additive_forward(p, &w, in->q, in->k, in->v, o, lse, workspace, size)) {
-        return command_failed(set->usage);
-    }
-    if (!arrays_save_output(set, s->out, o, in) || !arrays_save_log_sum_exp(set, s->lse, lse, in)) {
-        return EXIT_FAILED;
-    }
-    if (s->weights) {
-        float *weights = arrays_new(set, arrays_weights_count(in), sizeof(float));
-        workspace = new_workspace(set, p, w.width, ATTN_PASS_WEIGHTS, &size);
-        if (!weights || !workspace) {
-            return EXIT_FAILED;
-        }
-        if (attn_additive_weights(p, &w, in->q, in->k, weights, workspace, size)) {
-            return command_failed(set->usage);
-        }
-        if (!arrays_save_weights(set, s->weights, weights, in)) {
-            return EXIT_FAILED;
-        }
-    }
-    return s->grad_out ? backward(set, s, in, &w, &shapes, o, lse, bias_shape) : EXIT_DONE;
+    return forward(set, in, &w, &r) && (!s->weights || find_weights(set, in, &w, &r)) &&
+                   (!d_o || backward(set, s, in, &w, &shapes, d_o, bias_shape, &r)) &&
+                   save(set, s, in, &shapes, bias_shape, &r)
+               ? EXIT_DONE
+               : EXIT_FAILED;
 }
 
 int command_additive(int argc, char **argv) {

@@ -22,6 +22,13 @@ int arrays_failed(const array_set *set, const char *format, ...) {
     return EXIT_FAILED;
 }
 
+int arrays_computed(const array_set *set, attn_status status) {
+    if (status) {
+        (void)command_failed(set->usage);
+    }
+    return !status;
+}
+
 void *arrays_new(array_set *set, size_t count, size_t size) {
     void *block = set->count < ARRAYS_MOST ? calloc(count ? count : 1, size) : NULL;
     if (!block) {
@@ -210,6 +217,16 @@ int arrays_load_inputs(array_set *set, char **names, const char *q_offsets, cons
 int arrays_save_like(array_set *set, const char *path, const void *data, const array_inputs *in,
                      const npy_array *shape) {
     return arrays_save(set, path, data, in->problem.dtype == ATTN_BF16, shape->dimensions, shape->shape);
+}
+
+void *arrays_load_output_gradient(array_set *set, const char *path, const array_inputs *in) {
+    npy_array shape;
+    void *data = arrays_load(set, path, in->problem.dtype == ATTN_BF16, &shape);
+    if (data && shape.count != in->o_count) {
+        (void)arrays_failed(set, "%s has %zu elements, the output %zu", path, shape.count, in->o_count);
+        return NULL;
+    }
+    return data;
 }
 
 int arrays_save_output(array_set *set, const char *path, const void *data, const array_inputs *in) {

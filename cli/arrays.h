@@ -31,6 +31,9 @@ int64_t *arrays_load_indices(array_set *set, const char *path, int64_t *count);
 /* Says a sentence and returns EXIT_FAILED. */
 int arrays_failed(const array_set *set, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* 1 where a call of the library succeeded, or 0 after its sentence. */
+int arrays_computed(const array_set *set, attn_status status);
+
 /* Writes an array unless path is NULL; 1 or 0 after a sentence. */
 int arrays_save(array_set *set, const char *path, const void *data, int is_bf16, int dimensions,
                 const int64_t *shape);
@@ -46,6 +49,9 @@ typedef struct array_inputs {
 } array_inputs;
 int arrays_load_inputs(array_set *set, char **names, const char *q_offsets, const char *k_offsets,
                        int bf16, array_inputs *in);
+
+/* A gradient of the output, in the problem's dtype. NULL after a sentence. */
+void *arrays_load_output_gradient(array_set *set, const char *path, const array_inputs *in);
 
 /* Saves what has the shape of Q, K, V or, with o, [.., heads, d_v]. */
 int arrays_save_output(array_set *set, const char *path, const void *data, const array_inputs *in);

@@ -74,88 +74,87 @@ static void *new_workspace(array_set *set, const attn_attention_problem *p, attn
     return arrays_new(set, *size, 1);
 }
 
-static int backward(array_set *set, const settings *s, const array_inputs *in, const void *o,
-                    const float *lse, const npy_array *bias_shape) {
+/* What is computed. All of it is there before any is saved: an output may lie over an input. */
+typedef struct results {
+    void *o;
+    float *lse, *weights, *sums;
+    attn_attention_gradients gradients;
+} results;
+
+static int forward(array_set *set, const array_inputs *in, results *r) {
     const attn_attention_problem *p = &in->problem;
-    const int bf16 = p->dtype == ATTN_BF16;
-    const size_t bytes = bf16 ? 2 : 4;
-    npy_array shape;
     size_t size;
-    const void *d_o = arrays_load(set, s->grad_out, bf16, &shape);
-    if (!d_o) {
-        return EXIT_FAILED;
-    }
-    if (shape.count != in->o_count) {
-        return arrays_failed(set, "%s has %zu elements, the output %zu", s->grad_out, shape.count, in->o_count);
-    }
-    attn_attention_gradients g = {.q = arrays_new(set, in->q_count, bytes),
-                                  .k = arrays_new(set, in->k_count, bytes),
-                                  .v = arrays_new(set, in->v_count, bytes)};
-    if (s->dbias) {
-        g.bias = arrays_new(set, bias_shape->count, sizeof(float));
-    }
-    if (s->dsinks) {
-        g.sinks = arrays_new(set, (size_t)p->heads, sizeof(float));
-    }
-    void *workspace = new_workspace(set, p, ATTN_PASS_BACKWARD, &size);
-    if (!g.q || !g.k || !g.v || !workspace || (s->dbias && !g.bias) || (s->dsinks && !g.sinks)) {
-        return EXIT_FAILED;
-    }
-    if (attn_attention_backward(p, in->q, in->k, in->v, o, lse, d_o, &g, workspace, size)) {
-        return command_failed(set->usage);
-    }
-    return arrays_save_like(set, s->dq, g.q, in, &in->q_shape) &&
-                   arrays_save_like(set, s->dk, g.k, in, &in->k_shape) &&
-                   arrays_save_like(set, s->dv, g.v, in, &in->v_shape) &&
-                   (!s->dbias || arrays_save(set, s->dbias, g.bias, 0, bias_shape->dimensions, bias_shape->shape)) &&
-                   (!s->dsinks || arrays_save(set, s->dsinks, g.sinks, 0, 1, &p->heads))
-               ? EXIT_DONE
-               : EXIT_FAILED;
+    void *workspace = new_workspace(set, p, ATTN_PASS_FORWARD, &size);
+    r->o = arrays_new(set, in->o_count, p->dtype == ATTN_BF16 ? 2 : 4);
+    r->lse = arrays_new(set, (size_t)(p->heads * in->q_tokens), sizeof(float));
+    return workspace && r->o && r->lse &&
+           arrays_computed(set,
+                           attn_attention_forward(p, in->q, in->k, in->v, r->o, r->lse, workspace, size));
 }
 
-static int run(array_set *set, const settings *s, array_inputs *in, const npy_array *bias_shape) {
+static int find_weights(array_set *set, const array_inputs *in, results *r) {
     const attn_attention_problem *p = &in->problem;
     size_t size;
-    void *o = arrays_new(set, in->o_count, p->dtype == ATTN_BF16 ? 2 : 4);
-    float *lse = arrays_new(set, (size_t)(p->heads * in->q_tokens), sizeof(float));
-    void *workspace = new_workspace(set, p, ATTN_PASS_FORWARD, &size);
-    if (!o || !lse || !workspace) {
+    void *workspace = new_workspace(set, p, ATTN_PASS_WEIGHTS, &size);
+    r->weights = arrays_new(set, arrays_weights_count(in), sizeof(float));
+    return workspace && r->weights &&
+           arrays_computed(set, attn_attention_weights(p, in->q, in->k, r->weights, workspace, size));
+}
+
+static int find_column_sums(array_set *set, const array_inputs *in, results *r) {
+    const attn_attention_problem *p = &in->problem;
+    size_t size;
+    void *workspace = new_workspace(set, p, ATTN_PASS_COLUMN_SUMS, &size);
+    r->sums = arrays_new(set, (size_t)(p->heads * in->k_tokens), sizeof(float));
+    return workspace && r->sums &&
+           arrays_computed(set,
+                           attn_attention_column_sums(p, in->q, in->k, r->lse, r->sums, workspace, size));
+}
+
+static int backward(array_set *set, const settings *s, const array_inputs *in, const void *d_o,
+                    const npy_array *bias_shape, results *r) {
+    const attn_attention_problem *p = &in->problem;
+    const size_t bytes = p->dtype == ATTN_BF16 ? 2 : 4;
+    size_t size;
+    attn_attention_gradients *g = &r->gradients;
+    g->q = arrays_new(set, in->q_count, bytes);
+    g->k = arrays_new(set, in->k_count, bytes);
+    g->v = arrays_new(set, in->v_count, bytes);
+    g->bias = s->dbias ? arrays_new(set, bias_shape->count, sizeof(float)) : NULL;
+    g->sinks = s->dsinks ? arrays_new(set, (size_t)p->heads, sizeof(float)) : NULL;
+    void *workspace = new_workspace(set, p, ATTN_PASS_BACKWARD, &size);
+    if (!g->q || !g->k || !g->v || !workspace || (s->dbias && !g->bias) || (s->dsinks && !g->sinks)) {
+        return 0;
+    }
+    return arrays_computed(
+        set, attn_attention_backward(p, in->q, in->k, in->v, r->o, r->lse, d_o, g, workspace, size));
+}
+
+static int save(array_set *set, const settings *s, const array_inputs *in, const npy_array *bias_shape,
+                const results *r) {
+    const attn_attention_gradients *g = &r->gradients;
+    const int64_t heads = in->problem.heads, sums_shape[2] = {heads, in->k_tokens};
+    return arrays_save_output(set, s->out, r->o, in) && arrays_save_log_sum_exp(set, s->lse, r->lse, in) &&
+           arrays_save_weights(set, s->weights, r->weights, in) &&
+           arrays_save(set, s->sums, r->sums, 0, 2, sums_shape) &&
+           arrays_save_like(set, s->dq, g->q, in, &in->q_shape) &&
+           arrays_save_like(set, s->dk, g->k, in, &in->k_shape) &&
+           arrays_save_like(set, s->dv, g->v, in, &in->v_shape) &&
+           arrays_save(set, s->dbias, g->bias, 0, bias_shape->dimensions, bias_shape->shape) &&
+           arrays_save(set, s->dsinks, g->sinks, 0, 1, &heads);
+}
+
+static int run(array_set *set, const settings *s, const array_inputs *in, const npy_array *bias_shape) {
+    results r = {0};
+    const void *d_o = s->grad_out ? arrays_load_output_gradient(set, s->grad_out, in) : NULL;
+    if (s->grad_out && !d_o) {
         return EXIT_FAILED;
     }
-    if (attn_attention_forward(p, in->q, in->k, in->v, o, lse, workspace, size)) {
-        return command_failed(set->usage);
-    }
-    if (!arrays_save_output(set, s->out, o, in) || !arrays_save_log_sum_exp(set, s->lse, lse, in)) {
-        return EXIT_FAILED;
-    }
-    if (s->weights) {
-        float *weights = arrays_new(set, arrays_weights_count(in), sizeof(float));
-        workspace = new_workspace(set, p, ATTN_PASS_WEIGHTS, &size);
-        if (!weights || !workspace) {
-            return EXIT_FAILED;
-        }
-        if (attn_attention_weights(p, in->q, in->k, weights, workspace, size)) {
-            return command_failed(set->usage);
-        }
-        if (!arrays_save_weights(set, s->weights, weights, in)) {
-            return EXIT_FAILED;
-        }
-    }
-    if (s->sums) {
-        const int64_t shape[2] = {p->heads, in->k_tokens};
-        float *sums = arrays_new(set, (size_t)(shape[0] * shape[1]), sizeof(float));
-        workspace = new_workspace(set, p, ATTN_PASS_COLUMN_SUMS, &size);
-        if (!sums || !workspace) {
-            return EXIT_FAILED;
-        }
-        if (attn_attention_column_sums(p, in->q, in->k, lse, sums, workspace, size)) {
-            return command_failed(set->usage);
-        }
-        if (!arrays_save(set, s->sums, sums, 0, 2, shape)) {
-            return EXIT_FAILED;
-        }
-    }
-    return s->grad_out ? backward(set, s, in, o, lse, bias_shape) : EXIT_DONE;
+    return forward(set, in, &r) && (!s->weights || find_weights(set, in, &r)) &&
+                   (!s->sums || find_column_sums(set, in, &r)) &&
+                   (!d_o || backward(set, s, in, d_o, bias_shape, &r)) && save(set, s, in, bias_shape, &r)
+               ? EXIT_DONE
+               : EXIT_FAILED;
 }
 
 int command_attention(int argc, char **argv) {

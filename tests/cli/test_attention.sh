@@ -142,6 +142,34 @@ for seed in 1 2 3 4 5 6 7 8; do
 done
 [ "$(md5sum w?.npy | cut -d' ' -f1 | sort -u | wc -l)" -gt 2 ] || wrong "the seed does not matter"
 
+# an output may lie over any input: all inputs are read first
+cp do.npy over.npy
+cp q.npy over_q.npy
+cp k.npy over_k.npy
+expect 0 '' "$attn" attention over_q.npy over_k.npy v.npy --grad-out over.npy --out over.npy --dq over_q.npy \
+  --dv over_k.npy --lse v_lse.npy
+near over.npy 1.3302362 1.6697638
+near over_q.npy -0.1563996 0.1563996 0 0
+near over_k.npy 0.6697616 0.3302384
+for output in lse weights column-sums; do
+  cp do.npy over.npy
+  expect 0 '' "$attn" attention q.npy k.npy v.npy --grad-out over.npy --$output over.npy --dv dv.npy
+  near dv.npy 0.6697616 0.3302384
+done
+bahdanau=("$attn" additive q.npy k.npy v.npy --wq wq.npy --wk wq.npy --v score.npy)
+expect 0 '' "${bahdanau[@]}" --grad-out do.npy --out o.npy --dv dv.npy --dwq dw.npy
+for output in out lse weights; do
+  cp do.npy over.npy
+  expect 0 '' "${bahdanau[@]}" --grad-out over.npy --$output over.npy --dv over_v.npy --dwq over_w.npy
+  cmp -s over_v.npy dv.npy && cmp -s over_w.npy dw.npy || wrong "--$output over --grad-out changes gradients"
+done
+# what fails leaves no output behind, not even those that were computed
+rm -f o.npy
+npy do_short.npy '1, 1, 1' "$one"
+expect 1 'do_short.npy' "$attn" attention q.npy k.npy v.npy --out o.npy --grad-out do_short.npy --dq dq.npy
+expect 1 'do_short.npy' "${bahdanau[@]}" --out o.npy --grad-out do_short.npy --dq dq.npy
+[ ! -e o.npy ] || wrong "an output was written beside a gradient that cannot be read"
+
 # --- bad input
 expect 1 'not a .npy file' "$attn" attention "$attn" k.npy v.npy
 expect 1 'No such file' "$attn" attention none.npy k.npy v.npy
