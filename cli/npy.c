@@ -3,11 +3,15 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+enum { MOST_LINKS = 40 }; /* followed from one path, as Linux does */
 
 __attribute__((format(printf, 3, 4))) static int refuse(char *why, size_t size, const char *format,
                                                         ...) {
@@ -274,9 +278,35 @@ void npy_release(npy_array *array) {
     memset(array, 0, sizeof *array);
 }
 
-int npy_save(const char *path, const float *data, int dimensions, const int64_t *shape, char *why,
-             size_t why_size) {
-    char header[256], beside[4096];
+/* --- writing ------------------------------------------------------------------------------ */
+
+/* The file that a path names once symbolic links are followed, whether it exists or not; 0 with errno. */
+static int follow_links(const char *path, char name[PATH_MAX]) {
+    char target[PATH_MAX];
+    size_t folder = 0;
+    if (snprintf(target, sizeof target, "%s", path) >= (int)sizeof target) {
+        errno = ENAMETOOLONG;
+        return 0;
+    }
+    for (int links = 0; links <= MOST_LINKS; links++) {
+        if (snprintf(name + folder, PATH_MAX - folder, "%s", target) >= (int)(PATH_MAX - folder)) {
+            errno = ENAMETOOLONG;
+            return 0;
+        }
+        const ssize_t length = readlink(name, target, sizeof target - 1);
+        if (length < 0) { /* it is no link */
+            return 1;
+        }
+        target[length] = 0;
+        const char *slash = strrchr(name, '/');
+        folder = slash && target[0] != '/' ? (size_t)(slash + 1 - name) : 0;
+    }
+    errno = ELOOP;
+    return 0;
+}
+
+static int write_array(FILE *file, const float *data, int dimensions, const int64_t *shape) {
+    char header[256];
     size_t count = 1;
     int at = snprintf(header, sizeof header, "{'descr': '<f4', 'fortran_order': False, 'shape': (");
     for (int i = 0; i < dimensions; i++) {
@@ -290,20 +320,31 @@ int npy_save(const char *path, const float *data, int dimensions, const int64_t 
     header[at++] = '\n';
     const unsigned char start[10] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, (unsigned char)(at & 255),
                                      (unsigned char)(at >> 8)};
-    if (snprintf(beside, sizeof beside, "%s.%ld.part", path, (long)getpid()) >= (int)sizeof beside) {
-        return refuse(why, why_size, "%.100s...: the name is too long", path);
+    return fwrite(start, 1, sizeof start, file) == sizeof start &&
+           fwrite(header, 1, (size_t)at, file) == (size_t)at &&
+           fwrite(data, sizeof *data, count, file) == count;
+}
+
+int npy_save(const char *path, const float *data, int dimensions, const int64_t *shape, char *why,
+             size_t why_size) {
+    char name[PATH_MAX] = "", beside[PATH_MAX + 32];
+    struct stat there;
+    const int itself = stat(path, &there) == 0 && !S_ISREG(there.st_mode); /* a device or a pipe */
+    if (!itself && !follow_links(path, name)) {
+        return refuse(why, why_size, "%.4000s: %s", path, strerror(errno));
     }
-    FILE *file = fopen(beside, "wb");
+    (void)snprintf(beside, sizeof beside, "%s.%ld.part", name, (long)getpid());
+    FILE *file = fopen(itself ? path : beside, "wb");
     if (!file) {
-        return refuse(why, why_size, "%s: %s", path, strerror(errno));
+        return refuse(why, why_size, "%.4000s: %s", path, strerror(errno));
     }
-    int good = fwrite(start, 1, sizeof start, file) == sizeof start &&
-               fwrite(header, 1, (size_t)at, file) == (size_t)at &&
-               fwrite(data, sizeof *data, count, file) == count;
+    int good = write_array(file, data, dimensions, shape);
     good = fclose(file) == 0 && good;
-    if (!good || rename(beside, path) != 0) {
-        refuse(why, why_size, "%s: cannot be written: %s", path, strerror(errno));
-        (void)unlink(beside);
+    if (!good || (!itself && rename(beside, name) != 0)) {
+        refuse(why, why_size, "%.4000s: cannot be written: %s", path, strerror(errno));
+        if (!itself) {
+            (void)unlink(beside);
+        }
         return 0;
     }
     return 1;

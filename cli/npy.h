@@ -29,7 +29,8 @@ void npy_release(npy_array *array);
 /* Element i. */
 double npy_get(const npy_array *array, size_t i);
 
-/* Writes float32 beside the file and renames; 1, or 0 with a sentence. */
+/* Writes float32 beside the file and renames; a symbolic link stays and what it names is replaced; a device
+ * or a pipe is written to. 1, or 0 with a sentence. */
 int npy_save(const char *path, const float *data, int dimensions, const int64_t *shape, char *why,
              size_t why_size);
 

@@ -170,6 +170,35 @@ expect 1 'do_short.npy' "$attn" attention q.npy k.npy v.npy --out o.npy --grad-o
 expect 1 'do_short.npy' "${bahdanau[@]}" --out o.npy --grad-out do_short.npy --dq dq.npy
 [ ! -e o.npy ] || wrong "an output was written beside a gradient that cannot be read"
 
+# a symbolic link stays, what it names is replaced; a pipe or a device is written to
+mkdir folder
+cp v.npy folder/old.npy
+ln -s folder/old.npy link.npy
+ln -s link.npy link_to_link.npy
+ln -s new.npy folder/dangling.npy
+ln -s circle.npy circle.npy
+mkfifo pipe
+timeout 10 cat pipe >piped.npy &
+expect 0 '' "$attn" attention q.npy k.npy v.npy --out link_to_link.npy --lse folder/dangling.npy --weights pipe \
+  --column-sums s.npy
+wait
+near folder/old.npy 1.3302362 1.6697638
+near folder/new.npy 1.1079403 1.1079403
+near piped.npy 0.6697616 0.3302384 0.3302384 0.6697616
+[ -L link.npy ] && [ -L link_to_link.npy ] && [ -L folder/dangling.npy ] || wrong "a symbolic link was replaced"
+[ -p pipe ] || wrong "a pipe was replaced"
+expect 1 'circle.npy: Too many levels' "$attn" attention q.npy k.npy v.npy --out circle.npy
+expect 1 'folder: Is a directory' "$attn" attention q.npy k.npy v.npy --out folder
+if mknod null c 1 3 2>mknod.txt && : 2>mknod.txt >null; then
+  expect 0 '' "$attn" attention q.npy k.npy v.npy --out null
+  [ -c null ] || wrong "a device was replaced"
+fi
+if mknod full c 1 7 2>mknod.txt && : 2>mknod.txt >full; then
+  expect 1 'full: cannot be written: No space left' "$attn" attention q.npy k.npy v.npy --out full
+  [ -c full ] || wrong "a device was replaced or removed"
+fi
+[ -z "$(find . -name '*.part')" ] || wrong "temporary files are left: $(find . -name '*.part')"
+
 # --- bad input
 expect 1 'not a .npy file' "$attn" attention "$attn" k.npy v.npy
 expect 1 'No such file' "$attn" attention none.npy k.npy v.npy
