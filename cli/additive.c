@@ -19,6 +19,8 @@ typedef struct settings {
 static const char *const CAUSALS[] = {"none", "top-left", "bottom-right", NULL};
 static const char *const DTYPES[] = {"f32", "bf16", NULL};
 static const char *const KERNELS[] = {"auto", "reference", "portable", "avx2", "avx512", NULL};
+static const char *const OUTPUTS[] = {"out", "lse",   "weights", "dq",          "dk",     "dv", "dwq",
+                                      "dwk", "dbias", "dscore",  "dscore-bias", "dsinks", NULL};
 
 static const command_usage USAGE = {
     "additive", "Q.npy K.npy V.npy --wq W.npy --wk U.npy --v V.npy [OPTION]...",
@@ -212,6 +214,9 @@ int command_additive(int argc, char **argv) {
     if ((s.dbias && !s.bias) || (s.dscore_bias && !s.masks.bias) || (s.dsinks && !s.masks.sinks)) {
         return usage_error(&USAGE, "a gradient of what is not there: --dbias needs --bias, --dscore-bias "
                            "--score-bias, --dsinks --sinks");
+    }
+    if (arrays_check_outputs(&USAGE, rows, OUTPUTS)) {
+        return EXIT_USAGE;
     }
     array_set set = {.usage = &USAGE};
     array_inputs in;

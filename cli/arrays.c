@@ -103,6 +103,20 @@ int64_t *arrays_load_indices(array_set *set, const char *path, int64_t *count) {
     return data;
 }
 
+int arrays_check_outputs(const command_usage *usage, const option_row *rows, const char *const *names) {
+    for (int i = 0; names[i]; i++) {
+        const char *first = *(const char **)options_find(rows, names[i])->value;
+        for (int j = i + 1; first && names[j]; j++) {
+            const char *second = *(const char **)options_find(rows, names[j])->value;
+            if (second && npy_same_file(first, second)) {
+                return usage_error(usage, "--%s and --%s both name %s, expected different files", names[i],
+                                   names[j], second);
+            }
+        }
+    }
+    return 0;
+}
+
 int arrays_save(array_set *set, const char *path, const void *data, int is_bf16, int dimensions,
                 const int64_t *shape) {
     char why[4300];

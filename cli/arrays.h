@@ -28,6 +28,10 @@ void *arrays_load(array_set *set, const char *path, int as_bf16, npy_array *shap
 /* A file of integers, one axis. */
 int64_t *arrays_load_indices(array_set *set, const char *path, int64_t *count);
 
+/* 0, or EXIT_USAGE after a sentence where two of the outputs name one file. `names`: the options of outputs,
+ * up to a NULL. */
+int arrays_check_outputs(const command_usage *usage, const option_row *rows, const char *const *names);
+
 /* Says a sentence and returns EXIT_FAILED. */
 int arrays_failed(const array_set *set, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

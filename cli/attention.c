@@ -22,6 +22,8 @@ static const char *const CAUSALS[] = {"none", "top-left", "bottom-right", NULL};
 static const char *const ROTARIES[] = {"none", "halves", "interleaved", NULL};
 static const char *const DTYPES[] = {"f32", "bf16", NULL};
 static const char *const KERNELS[] = {"auto", "reference", "portable", "avx2", "avx512", "avx512bf16", NULL};
+static const char *const OUTPUTS[] = {"out", "lse", "weights", "column-sums", "dq",
+                                      "dk",  "dv",  "dbias",   "dsinks",      NULL};
 
 static const command_usage USAGE = {
     "attention", "Q.npy K.npy V.npy [OPTION]...",
@@ -205,6 +207,9 @@ int command_attention(int argc, char **argv) {
     }
     if ((s.dbias && !s.masks.bias) || (s.dsinks && !s.masks.sinks)) {
         return usage_error(&USAGE, "a gradient of what is not there: --dbias needs --bias, --dsinks --sinks");
+    }
+    if (arrays_check_outputs(&USAGE, rows, OUTPUTS)) {
+        return EXIT_USAGE;
     }
     array_set set = {.usage = &USAGE};
     array_inputs in;

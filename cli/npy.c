@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -303,6 +304,20 @@ static int follow_links(const char *path, char name[PATH_MAX]) {
     }
     errno = ELOOP;
     return 0;
+}
+
+int npy_same_file(const char *a, const char *b) {
+    char first[PATH_MAX], second[PATH_MAX];
+    struct stat first_folder, second_folder;
+    if (!follow_links(a, first) || !follow_links(b, second)) {
+        return strcmp(a, b) == 0;
+    }
+    const char *first_slash = strrchr(first, '/'), *second_slash = strrchr(second, '/');
+    if (strcmp(first_slash ? first_slash + 1 : first, second_slash ? second_slash + 1 : second) != 0) {
+        return 0;
+    }
+    return stat(dirname(first), &first_folder) == 0 && stat(dirname(second), &second_folder) == 0 &&
+           first_folder.st_dev == second_folder.st_dev && first_folder.st_ino == second_folder.st_ino;
 }
 
 static int write_array(FILE *file, const float *data, int dimensions, const int64_t *shape) {

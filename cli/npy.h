@@ -34,4 +34,7 @@ double npy_get(const npy_array *array, size_t i);
 int npy_save(const char *path, const float *data, int dimensions, const int64_t *shape, char *why,
              size_t why_size);
 
+/* 1 if both paths name one file, which need not exist. */
+int npy_same_file(const char *a, const char *b);
+
 #endif

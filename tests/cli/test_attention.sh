@@ -197,6 +197,15 @@ if mknod full c 1 7 2>mknod.txt && : 2>mknod.txt >full; then
   expect 1 'full: cannot be written: No space left' "$attn" attention q.npy k.npy v.npy --out full
   [ -c full ] || wrong "a device was replaced or removed"
 fi
+# one file cannot hold two outputs, however it is named
+expect 2 '--out and --lse both name twice.npy, expected different files' "$attn" attention q.npy k.npy v.npy \
+  --out twice.npy --lse twice.npy
+expect 2 '--weights and --dq both name twice.npy' "$attn" attention q.npy k.npy v.npy --weights folder/../twice.npy \
+  --grad-out do.npy --dq twice.npy
+ln -s twice.npy link_to_twice.npy
+expect 2 '--dwq and --dscore both name link_to_twice.npy' "${bahdanau[@]}" --grad-out do.npy --dwq "$PWD/twice.npy" \
+  --dscore link_to_twice.npy
+[ ! -e twice.npy ] || wrong "an output was written under a name that was refused"
 [ -z "$(find . -name '*.part')" ] || wrong "temporary files are left: $(find . -name '*.part')"
 
 # --- bad input
