@@ -30,11 +30,12 @@ static const command_usage USAGE = {
     "where there is one. Masks and score biases have up to four axes, [batch, heads, queries, keys];\n"
     "leading ones may be left out, and an axis of 1 is broadcast."};
 
-/* A parameter of heads x rest elements. */
-static const float *load_parameter(array_set *set, const char *path, int64_t count, npy_array *shape) {
+/* A parameter; the axis of heads, the first expected, may be left out where there is one. */
+static const float *load_parameter(array_set *set, const char *path, int dimensions, const int64_t *expected,
+                                   npy_array *shape) {
     const float *values = arrays_load(set, path, 0, shape);
-    if (values && (int64_t)shape->count != count) {
-        (void)arrays_failed(set, "%s has %zu elements, expected %lld", path, shape->count, (long long)count);
+    const int left_out = values && expected[0] == 1 && shape->dimensions == dimensions - 1;
+    if (!values || !arrays_check_shape(set, path, shape, dimensions - left_out, expected + left_out)) {
         return NULL;
     }
     return values;
@@ -51,13 +52,16 @@ static int load_parameters(array_set *set, const settings *s, const attn_attenti
     }
     const int n = shapes->w.dimensions;
     if (n < 2 || n > 3 || shapes->w.shape[n - 1] != p->d || (n == 2 ? 1 : shapes->w.shape[0]) != p->heads) {
-        return arrays_failed(set, "%s is not [%lld heads, width, %lld]", s->wq, (long long)p->heads,
-                             (long long)p->d), 0;
+        char found[NPY_SHAPE_TEXT];
+        (void)arrays_failed(set, "%s is %s, expected [%lld, width, %lld]", s->wq,
+                            npy_shape_text(n, shapes->w.shape, found), (long long)p->heads, (long long)p->d);
+        return 0;
     }
     w->width = shapes->w.shape[n - 2];
-    return (w->u = load_parameter(set, s->wk, p->heads * w->width * p->d, &shapes->u)) &&
-           (w->v = load_parameter(set, s->v, p->heads * w->width, &shapes->v)) &&
-           (!s->bias || (w->b = load_parameter(set, s->bias, p->heads * w->width, &shapes->b)));
+    const int64_t expected[3] = {p->heads, w->width, p->d};
+    return (w->u = load_parameter(set, s->wk, 3, expected, &shapes->u)) &&
+           (w->v = load_parameter(set, s->v, 2, expected, &shapes->v)) &&
+           (!s->bias || (w->b = load_parameter(set, s->bias, 2, expected, &shapes->b)));
 }
 
 static int save_f32(array_set *set, const char *path, const float *data, const npy_array *shape) {
@@ -136,7 +140,7 @@ static int save(array_set *set, const settings *s, const array_inputs *in, const
            arrays_save_like(set, s->dq, g->q, in, &in->q_shape) &&
            arrays_save_like(set, s->dk, g->k, in, &in->k_shape) &&
            arrays_save_like(set, s->dv, g->v, in, &in->v_shape) && save_f32(set, s->dwq, g->w, &shapes->w) &&
-           save_f32(set, s->dwk, g->u, &shapes->u) && save_f32(set, s->dbias, g->b, &shapes->v) &&
+           save_f32(set, s->dwk, g->u, &shapes->u) && save_f32(set, s->dbias, g->b, &shapes->b) &&
            save_f32(set, s->dscore, g->score_v, &shapes->v) &&
            save_f32(set, s->dscore_bias, g->bias, bias_shape) &&
            arrays_save(set, s->dsinks, g->sinks, 0, 1, &in->problem.heads);

@@ -85,6 +85,21 @@ void *arrays_load(array_set *set, const char *path, int as_bf16, npy_array *shap
     return data;
 }
 
+int arrays_check_shape(const array_set *set, const char *path, const npy_array *found, int dimensions,
+                       const int64_t *expected) {
+    char is[NPY_SHAPE_TEXT], should_be[NPY_SHAPE_TEXT];
+    int same = found->dimensions == dimensions;
+    for (int i = 0; same && i < dimensions; i++) {
+        same = found->shape[i] == expected[i];
+    }
+    if (!same) {
+        (void)arrays_failed(set, "%s is %s, expected %s", path,
+                            npy_shape_text(found->dimensions, found->shape, is),
+                            npy_shape_text(dimensions, expected, should_be));
+    }
+    return same;
+}
+
 int64_t *arrays_load_indices(array_set *set, const char *path, int64_t *count) {
     npy_array array;
     if (!load(set, path, &array)) {
@@ -233,19 +248,21 @@ int arrays_save_like(array_set *set, const char *path, const void *data, const a
     return arrays_save(set, path, data, in->problem.dtype == ATTN_BF16, shape->dimensions, shape->shape);
 }
 
+static npy_array output_shape(const array_inputs *in) {
+    npy_array shape = in->q_shape;
+    shape.shape[shape.dimensions - 1] = in->problem.d_v;
+    return shape;
+}
+
 void *arrays_load_output_gradient(array_set *set, const char *path, const array_inputs *in) {
+    const npy_array expected = output_shape(in);
     npy_array shape;
     void *data = arrays_load(set, path, in->problem.dtype == ATTN_BF16, &shape);
-    if (data && shape.count != in->o_count) {
-        (void)arrays_failed(set, "%s has %zu elements, the output %zu", path, shape.count, in->o_count);
-        return NULL;
-    }
-    return data;
+    return data && arrays_check_shape(set, path, &shape, expected.dimensions, expected.shape) ? data : NULL;
 }
 
 int arrays_save_output(array_set *set, const char *path, const void *data, const array_inputs *in) {
-    npy_array shape = in->q_shape;
-    shape.shape[shape.dimensions - 1] = in->problem.d_v;
+    const npy_array shape = output_shape(in);
     return arrays_save_like(set, path, data, in, &shape);
 }
 

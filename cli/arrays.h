@@ -25,6 +25,10 @@ void *arrays_new(array_set *set, size_t count, size_t size);
  * sentence. */
 void *arrays_load(array_set *set, const char *path, int as_bf16, npy_array *shape);
 
+/* 1 if a file's shape is the expected one, or 0 after a sentence. */
+int arrays_check_shape(const array_set *set, const char *path, const npy_array *found, int dimensions,
+                       const int64_t *expected);
+
 /* A file of integers, one axis. */
 int64_t *arrays_load_indices(array_set *set, const char *path, int64_t *count);
 
@@ -54,7 +58,7 @@ typedef struct array_inputs {
 int arrays_load_inputs(array_set *set, char **names, const char *q_offsets, const char *k_offsets,
                        int bf16, array_inputs *in);
 
-/* A gradient of the output, in the problem's dtype. NULL after a sentence. */
+/* A gradient of the output, with its shape and in the problem's dtype. NULL after a sentence. */
 void *arrays_load_output_gradient(array_set *set, const char *path, const array_inputs *in);
 
 /* Saves what has the shape of Q, K, V or, with o, [.., heads, d_v]. */

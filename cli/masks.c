@@ -52,12 +52,7 @@ int masks_parse_window(const char *text, attn_attention_problem *p) {
 static const float *load_heads(array_set *set, const char *path, const attn_attention_problem *p) {
     npy_array shape;
     const float *values = arrays_load(set, path, 0, &shape);
-    if (values && (int64_t)shape.count != p->heads) {
-        (void)arrays_failed(set, "%s has %zu values, expected one for each of %lld heads", path,
-                            shape.count, (long long)p->heads);
-        return NULL;
-    }
-    return values;
+    return values && arrays_check_shape(set, path, &shape, 1, &p->heads) ? values : NULL;
 }
 
 static int load_key_lengths(array_set *set, const char *path, attn_attention_problem *p) {

@@ -279,6 +279,16 @@ void npy_release(npy_array *array) {
     memset(array, 0, sizeof *array);
 }
 
+const char *npy_shape_text(int dimensions, const int64_t *shape, char text[NPY_SHAPE_TEXT]) {
+    int used = snprintf(text, NPY_SHAPE_TEXT, "[");
+    for (int i = 0; i < dimensions; i++) {
+        used += snprintf(text + used, NPY_SHAPE_TEXT - (size_t)used, "%s%lld", i ? ", " : "",
+                         (long long)shape[i]);
+    }
+    (void)snprintf(text + used, NPY_SHAPE_TEXT - (size_t)used, "]");
+    return text;
+}
+
 /* --- writing ------------------------------------------------------------------------------ */
 
 /* The file that a path names once symbolic links are followed, whether it exists or not; 0 with errno. */

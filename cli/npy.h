@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { NPY_DIMENSIONS = 8 };
+enum { NPY_DIMENSIONS = 8, NPY_SHAPE_TEXT = 200 };
 
 typedef struct npy_array {
     int dimensions;
@@ -28,6 +28,9 @@ void npy_release(npy_array *array);
 
 /* Element i. */
 double npy_get(const npy_array *array, size_t i);
+
+/* Writes a shape as "[2, 3]" into `text` and returns it. */
+const char *npy_shape_text(int dimensions, const int64_t *shape, char text[NPY_SHAPE_TEXT]);
 
 /* Writes float32 beside the file and renames; a symbolic link stays and what it names is replaced; a device
  * or a pipe is written to. 1, or 0 with a sentence. */

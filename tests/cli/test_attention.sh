@@ -232,6 +232,29 @@ expect 1 'key_lengths[0] is 3, expected 0 to 2' "$attn" attention q.npy k.npy v.
 expect 1 'expected integers' "$attn" attention q.npy k.npy v.npy --key-lengths sinks.npy
 expect 1 'rotary-width 4, expected even, 2 to 2' "$attn" attention q.npy k.npy v.npy --rotary halves --rotary-width 4
 expect 1 'expected 1 or 2' "$attn" attention q.npy k.npy v.npy --bias three.npy
+# as many elements in another shape
+npy flat2.npy '2' "$one$zero"
+npy square.npy '1, 1' "$one"
+npy four.npy '4' "$one$one$one$one"
+npy heads4.npy '1, 4, 1' "$one$one$one$one"
+npy table.npy '2, 2' "$one$one$one$one"
+four=("$attn" attention heads4.npy heads4.npy heads4.npy)
+expect 0 '' "${four[@]}" --sinks four.npy --alibi four.npy --grad-out heads4.npy
+expect 1 'flat2.npy is [2], expected [2, 1, 1]' "$attn" attention q.npy k.npy v.npy --grad-out flat2.npy
+expect 1 'four.npy is [4], expected [1, 4, 1]' "${four[@]}" --grad-out four.npy
+expect 1 'table.npy is [2, 2], expected [4]' "${four[@]}" --sinks table.npy
+expect 1 'table.npy is [2, 2], expected [4]' "${four[@]}" --alibi table.npy
+expect 1 'flat2.npy is [2], expected [2, 1, 1]' "${bahdanau[@]}" --grad-out flat2.npy
+npy wq1.npy '1, 1, 2' "$one$zero"
+npy wq2.npy '2, 2' "$one$zero$zero$one"
+npy turned.npy '2, 1' "$one$zero"
+narrow=("$attn" additive q.npy k.npy v.npy --out o.npy --dv dv.npy --grad-out do.npy)
+expect 0 '' "${narrow[@]}" --wq wq1.npy --wk wq.npy --v square.npy --bias sinks.npy --dbias db.npy
+grep -aq "'shape': (1,)" db.npy || wrong "the gradient of b has another shape than b"
+expect 1 'turned.npy is [2, 1], expected [1, width, 2]' "${narrow[@]}" --wq turned.npy --wk wq.npy --v score.npy
+expect 1 'turned.npy is [2, 1], expected [1, 2]' "${narrow[@]}" --wq wq.npy --wk turned.npy --v score.npy
+expect 1 'do.npy is [2, 1, 1], expected [1, 1]' "${narrow[@]}" --wq wq.npy --wk wq.npy --v do.npy
+expect 1 'wq1.npy is [1, 1, 2], expected [1, 2]' "${narrow[@]}" --wq wq2.npy --wk wq2.npy --v flat2.npy --bias wq1.npy
 expect 2 '--dsinks --sinks' "$attn" additive q.npy k.npy v.npy --wq wq.npy --wk wq.npy --v score.npy --grad-out do.npy --dsinks d.npy
 expect 2 '--grad-out' "$attn" additive q.npy k.npy v.npy --wq wq.npy --wk wq.npy --v score.npy --dscore d.npy
 
