@@ -116,43 +116,63 @@ static int set_type(const char *descr, npy_array *array) {
     return 0;
 }
 
+enum { KEY_TYPE, KEY_ORDER, KEY_SHAPE, KEYS };
+static const char *const KEY_NAMES[KEYS] = {"descr", "fortran_order", "shape"};
+
+static int take_type(header_text *t, npy_array *array, char *why, size_t why_size) {
+    char descr[32];
+    if (!take_string(t, descr, sizeof descr)) {
+        return refuse(why, why_size, "the element type is not a plain one");
+    }
+    if (!set_type(descr, array)) {
+        return refuse(
+            why, why_size,
+            "the element type is %s, expected float32, float64, int32, int64, int8, uint32, uint8 or "
+            "bool, little-endian",
+            descr);
+    }
+    return 1;
+}
+
+static int take_value(header_text *t, int key, npy_array *array, char *why, size_t why_size) {
+    if (key == KEY_TYPE) {
+        return take_type(t, array, why, why_size);
+    }
+    if (key == KEY_SHAPE) {
+        return take_shape(t, array) ||
+               refuse(why, why_size, "the shape is not a tuple of at most %d numbers", NPY_DIMENSIONS);
+    }
+    if (take_word(t, "True")) {
+        return refuse(why, why_size,
+                      "the array is in Fortran order, expected C order (numpy.ascontiguousarray)");
+    }
+    return take_word(t, "False") || refuse(why, why_size, "fortran_order is neither True nor False");
+}
+
 static int parse_dictionary(header_text t, npy_array *array, char *why, size_t why_size) {
-    int has_type = 0, has_order = 0, has_shape = 0;
-    char key[32], descr[32];
+    int has[KEYS] = {0};
+    char name[32];
     if (!take(&t, '{')) {
         return refuse(why, why_size, "the header is not a dictionary");
     }
     while (!take(&t, '}')) {
-        if (!take_string(&t, key, sizeof key) || !take(&t, ':')) {
+        if (!take_string(&t, name, sizeof name) || !take(&t, ':')) {
             return refuse(why, why_size, "the header's dictionary is malformed");
         }
-        if (strcmp(key, "descr") == 0) {
-            if (!take_string(&t, descr, sizeof descr)) {
-                return refuse(why, why_size, "the element type is not a plain one");
-            }
-            if (!set_type(descr, array)) {
-                return refuse(why, why_size, "the element type is %s, expected float32, float64, "
-                              "int32, int64, uint8 or bool, little-endian", descr);
-            }
-            has_type = 1;
-        } else if (strcmp(key, "fortran_order") == 0) {
-            if (take_word(&t, "True")) {
-                return refuse(why, why_size,
-                              "the array is in Fortran order, expected C order (numpy.ascontiguousarray)");
-            }
-            if (!take_word(&t, "False")) {
-                return refuse(why, why_size, "fortran_order is neither True nor False");
-            }
-            has_order = 1;
-        } else if (strcmp(key, "shape") == 0) {
-            if (!take_shape(&t, array)) {
-                return refuse(why, why_size, "the shape is not a tuple of at most %d numbers",
-                              NPY_DIMENSIONS);
-            }
-            has_shape = 1;
-        } else {
+        int key = 0;
+        while (key < KEYS && strcmp(name, KEY_NAMES[key]) != 0) {
+            key++;
+        }
+        if (key == KEYS) {
             return refuse(why, why_size, "the header has an unknown key");
         }
+        if (has[key]) {
+            return refuse(why, why_size, "the header has %s twice, expected once", name);
+        }
+        if (!take_value(&t, key, array, why, why_size)) {
+            return 0;
+        }
+        has[key] = 1;
         if (!take(&t, ',')) {
             if (!take(&t, '}')) {
                 return refuse(why, why_size, "the header's dictionary does not end");
@@ -160,7 +180,7 @@ static int parse_dictionary(header_text t, npy_array *array, char *why, size_t w
             break;
         }
     }
-    if (!has_type || !has_order || !has_shape) {
+    if (!has[KEY_TYPE] || !has[KEY_ORDER] || !has[KEY_SHAPE]) {
         return refuse(why, why_size, "the header lacks descr, fortran_order or shape");
     }
     return 1;

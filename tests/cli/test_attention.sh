@@ -217,6 +217,18 @@ expect 1 'its shape needs more' "$attn" attention short.npy k.npy v.npy
 expect 1 'follow' "$attn" attention long.npy k.npy v.npy
 npy huge.npy '4611686018427387904, 4, 4' "$one"
 expect 1 'huge.npy' "$attn" attention huge.npy k.npy v.npy
+# header FILE DICTIONARY: three float32 of 0 behind this header
+header() {
+  { printf '\223NUMPY\001\000\166\000%-117s\n' "$2"; printf "$zero$zero$zero"; } >"$1"
+}
+header once.npy "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 1, 1), }"
+expect 0 '' "$attn" attention once.npy once.npy once.npy
+header twice.npy "{'descr': '<f4', 'fortran_order': False, 'shape': (9, 1, 1), 'shape': (3, 1, 1), }"
+expect 1 'twice.npy: the header has shape twice, expected once' "$attn" attention twice.npy once.npy once.npy
+header twice.npy "{'descr': '<f8', 'descr': '<f4', 'fortran_order': False, 'shape': (3, 1, 1), }"
+expect 1 'twice.npy: the header has descr twice, expected once' "$attn" attention twice.npy once.npy once.npy
+header twice.npy "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 1, 1), 'fortran_order': False}"
+expect 1 'twice.npy: the header has fortran_order twice, expected once' "$attn" attention twice.npy once.npy once.npy
 npy type.npy '2, 1, 2' "$one" '>f4'
 expect 1 'element type' "$attn" attention type.npy k.npy v.npy
 npy flat.npy '4' "$one$zero$zero$one"
