@@ -234,8 +234,8 @@ int command_additive(int argc, char **argv) {
         p->softcap = (float)s.softcap;
         p->dropout = (float)s.dropout;
         p->dropout_seed = (uint64_t)s.seed;
-        if (!masks_parse_window(s.masks.window, p)) {
-            status = usage_error(&USAGE, "--window %.50s, expected two counts: LEFT,RIGHT", s.masks.window);
+        if (!masks_parse_window(&set, s.masks.window, p)) {
+            status = EXIT_USAGE;
         } else if (masks_load(&set, &s.masks, p, &bias_shape)) {
             status = run(&set, &s, &in, &bias_shape);
         }

@@ -227,8 +227,8 @@ int command_attention(int argc, char **argv) {
         if (options_find(rows, "scale")->given || p->score == ATTN_SCORE_COSINE) {
             p->scale = (float)s.scale;
         }
-        if (!masks_parse_window(s.masks.window, p)) {
-            status = usage_error(&USAGE, "--window %.50s, expected two counts: LEFT,RIGHT", s.masks.window);
+        if (!masks_parse_window(&set, s.masks.window, p)) {
+            status = EXIT_USAGE;
         } else if (masks_load(&set, &s.masks, p, &bias_shape) && make_rotary(&set, &s, p)) {
             status = run(&set, &s, &in, &bias_shape);
         }

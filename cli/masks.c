@@ -1,7 +1,9 @@
 /* Masks, biases and what is given per head for the operator's commands; see masks.h. */
 #include "masks.h"
 
-#include <stdio.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
 
 /* Strides of an array that is broadcast over [sequences, heads, queries, keys]. */
 static int broadcast(const array_set *set, const char *path, const npy_array *a,
@@ -34,18 +36,28 @@ static int broadcast(const array_set *set, const char *path, const npy_array *a,
     return 1;
 }
 
-int masks_parse_window(const char *text, attn_attention_problem *p) {
-    long long left, right;
-    char rest;
-    if (!text) {
-        return 1;
-    }
-    if (sscanf(text, "%lld,%lld%c", &left, &right, &rest) != 2 || left < 0 || right < 0) {
+/* The digits at *text as a count; *text is then behind them. 0 where there are none or too many. */
+static int take_count(const char **text, int64_t *count) {
+    if (**text < '0' || **text > '9') {
         return 0;
     }
-    p->window_left = left;
-    p->window_right = right;
-    return 1;
+    char *end;
+    errno = 0;
+    *count = strtoll(*text, &end, 10);
+    *text = end;
+    return errno == 0;
+}
+
+int masks_parse_window(const array_set *set, const char *text, attn_attention_problem *p) {
+    const char *at = text;
+    if (!text ||
+        (take_count(&at, &p->window_left) && *at++ == ',' && take_count(&at, &p->window_right) && !*at)) {
+        return 1;
+    }
+    (void)usage_error(set->usage,
+                      "--window is \"%.100s\", expected LEFT,RIGHT: two whole numbers from 0 to %" PRId64,
+                      text, INT64_MAX);
+    return 0;
 }
 
 /* Per-head values: [heads]. */

@@ -9,8 +9,8 @@ typedef struct mask_settings {
     const char *window, *mask, *bias, *alibi, *sinks, *key_lengths; /* NULL: not given */
 } mask_settings;
 
-/* "LEFT,RIGHT"; 0 if it is something else. NULL changes nothing. */
-int masks_parse_window(const char *text, attn_attention_problem *p);
+/* "LEFT,RIGHT" into the problem; NULL changes nothing. 1, or 0 after a sentence. */
+int masks_parse_window(const array_set *set, const char *text, attn_attention_problem *p);
 
 /* Loads the others; *bias_shape is left as the file's. 0 after a sentence. */
 int masks_load(array_set *set, const mask_settings *s, attn_attention_problem *p, npy_array *bias_shape);

@@ -238,7 +238,12 @@ npy long_lengths.npy '1' '\003\000\000\000' '<i4'
 npy three.npy '3' "$zero$one$one"
 expect 2 'expected Q, K and V' "$attn" attention q.npy
 expect 2 '--grad-out' "$attn" attention q.npy k.npy v.npy --dq dq.npy
-expect 2 'window' "$attn" attention q.npy k.npy v.npy --window 3
+for window in 3 99999999999999999999999,1 1,99999999999999999999999 9223372036854775808,0 ' 3, 4' '3, 4' '3,4 ' \
+  +3,4 -1,2 3, ,4 3,4,5 3.5,4 0x3,4; do
+  expect 2 "--window is \"$window\", expected LEFT,RIGHT: two whole numbers from 0 to 9223372036854775807" \
+    "$attn" attention q.npy k.npy v.npy --window "$window"
+done
+expect 0 '' "$attn" attention q.npy k.npy v.npy --window 9223372036854775807,0
 expect 1 'expected one for each of 1 sequences' "$attn" attention q.npy k.npy v.npy --key-lengths two.npy
 expect 1 'key_lengths[0] is 3, expected 0 to 2' "$attn" attention q.npy k.npy v.npy --key-lengths long_lengths.npy
 expect 1 'expected integers' "$attn" attention q.npy k.npy v.npy --key-lengths sinks.npy
