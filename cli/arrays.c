@@ -107,7 +107,10 @@ int64_t *arrays_load_indices(array_set *set, const char *path, int64_t *count) {
     }
     int64_t *data = NULL;
     if (array.dimensions != 1 || array.kind == 'f') {
-        (void)arrays_failed(set, "%s: expected integers with one axis", path);
+        char found[NPY_SHAPE_TEXT];
+        (void)arrays_failed(set, "%s is %s of %s, expected one axis of integers", path,
+                            npy_shape_text(array.dimensions, array.shape, found),
+                            array.kind == 'f' ? "floats" : "integers");
     } else if ((data = arrays_new(set, array.count, sizeof *data))) {
         for (size_t i = 0; i < array.count; i++) {
             data[i] = (int64_t)npy_get(&array, i);
@@ -172,43 +175,64 @@ static int check_shapes(array_set *set, char **names, const array_inputs *in) {
                                  all[i]->dimensions), 0;
         }
     }
+    char q[NPY_SHAPE_TEXT], k[NPY_SHAPE_TEXT], v[NPY_SHAPE_TEXT];
+    (void)npy_shape_text(n, in->q_shape.shape, q);
+    (void)npy_shape_text(n, in->k_shape.shape, k);
+    (void)npy_shape_text(n, in->v_shape.shape, v);
     if (in->q_shape.shape[n - 1] != in->k_shape.shape[n - 1]) {
-        return arrays_failed(set, "rows of %s have %lld elements, rows of %s %lld", names[0],
-                             (long long)in->q_shape.shape[n - 1], names[1],
-                             (long long)in->k_shape.shape[n - 1]), 0;
+        return arrays_failed(set, "%s is %s and %s is %s, expected rows as long", names[0], q, names[1], k),
+               0;
     }
     if (in->k_shape.shape[n - 2] != in->v_shape.shape[n - 2] ||
         in->k_shape.shape[n - 3] != in->v_shape.shape[n - 3]) {
-        return arrays_failed(set, "%s and %s differ in tokens or heads", names[1], names[2]), 0;
+        return arrays_failed(set, "%s is %s and %s is %s, expected the same tokens and heads", names[1], k,
+                             names[2], v),
+               0;
     }
     if (n == 4 && (in->q_shape.shape[0] != in->k_shape.shape[0] ||
                    in->q_shape.shape[0] != in->v_shape.shape[0])) {
-        return arrays_failed(set, "the batches differ: %lld, %lld and %lld",
-                             (long long)in->q_shape.shape[0], (long long)in->k_shape.shape[0],
-                             (long long)in->v_shape.shape[0]), 0;
+        return arrays_failed(set, "%s is %s, %s is %s and %s is %s, expected the same batch", names[0], q,
+                             names[1], k, names[2], v),
+               0;
     }
     return 1;
 }
 
-static int load_offsets(array_set *set, const char *q_path, const char *k_path, array_inputs *in) {
+static int check_last_offset(array_set *set, const char *option, const char *path, int64_t last,
+                             const char *array, int64_t tokens) {
+    if (last != tokens) {
+        (void)arrays_failed(set, "%s %s ends at %lld, expected %lld, the tokens of %s", option, path,
+                            (long long)last, (long long)tokens, array);
+    }
+    return last == tokens;
+}
+
+static int load_offsets(array_set *set, char **names, const char *q_path, const char *k_path,
+                        array_inputs *in) {
     attn_attention_problem *p = &in->problem;
     int64_t q_count = 0, k_count = 0;
     if (in->q_shape.dimensions == 4) {
-        return arrays_failed(set, "offsets go with arrays of three axes"), 0;
+        char found[NPY_SHAPE_TEXT];
+        return arrays_failed(set, "--q-offsets: %s is %s, expected [tokens, heads, d]", names[0],
+                             npy_shape_text(4, in->q_shape.shape, found)),
+               0;
     }
     const int64_t *q = arrays_load_indices(set, q_path, &q_count);
     const int64_t *k = q ? arrays_load_indices(set, k_path, &k_count) : NULL;
     if (!q || !k) {
         return 0;
     }
-    if (q_count != k_count || q_count < 1) {
-        return arrays_failed(set, "%lld query offsets and %lld key offsets, expected as many",
-                             (long long)q_count, (long long)k_count), 0;
+    if (q_count < 1) {
+        return arrays_failed(set, "--q-offsets %s has 0 offsets, expected at least 1", q_path), 0;
     }
-    if (q[q_count - 1] != in->q_tokens || k[k_count - 1] != in->k_tokens) {
-        return arrays_failed(set, "the offsets end at %lld and %lld, the arrays have %lld and %lld tokens",
-                             (long long)q[q_count - 1], (long long)k[k_count - 1],
-                             (long long)in->q_tokens, (long long)in->k_tokens), 0;
+    if (q_count != k_count) {
+        return arrays_failed(set, "--q-offsets %s has %lld offsets, --k-offsets %s %lld, expected as many",
+                             q_path, (long long)q_count, k_path, (long long)k_count),
+               0;
+    }
+    if (!check_last_offset(set, "--q-offsets", q_path, q[q_count - 1], names[0], in->q_tokens) ||
+        !check_last_offset(set, "--k-offsets", k_path, k[k_count - 1], names[1], in->k_tokens)) {
+        return 0;
     }
     p->sequences = q_count - 1;
     p->q_offsets = (attn_indices){.i64 = q};
@@ -240,7 +264,7 @@ int arrays_load_inputs(array_set *set, char **names, const char *q_offsets, cons
     if (!q_offsets != !k_offsets) {
         return arrays_failed(set, "--q-offsets and --k-offsets go together"), 0;
     }
-    return !q_offsets || load_offsets(set, q_offsets, k_offsets, in);
+    return !q_offsets || load_offsets(set, names, q_offsets, k_offsets, in);
 }
 
 int arrays_save_like(array_set *set, const char *path, const void *data, const array_inputs *in,

@@ -225,8 +225,12 @@ int npy_parse(const unsigned char *bytes, size_t size, npy_array *array, char *w
     }
     size_t need;
     const size_t there = size - start - length;
-    if (__builtin_mul_overflow(array->count, (size_t)array->size, &need) || need > there) {
-        return refuse(why, why_size, "the file holds %zu bytes of elements, its shape needs more", there);
+    if (__builtin_mul_overflow(array->count, (size_t)array->size, &need)) {
+        return refuse(why, why_size, "the shape has more elements than memory");
+    }
+    if (need > there) {
+        return refuse(why, why_size, "the file holds %zu bytes of elements, expected %zu by its shape", there,
+                      need);
     }
     if (need < there) {
         return refuse(why, why_size, "%zu bytes follow the array's elements", there - need);

@@ -212,7 +212,7 @@ expect 2 '--dwq and --dscore both name link_to_twice.npy' "${bahdanau[@]}" --gra
 expect 1 'not a .npy file' "$attn" attention "$attn" k.npy v.npy
 expect 1 'No such file' "$attn" attention none.npy k.npy v.npy
 head -c 130 q.npy >short.npy
-expect 1 'its shape needs more' "$attn" attention short.npy k.npy v.npy
+expect 1 'short.npy: the file holds 2 bytes of elements, expected 16 by its shape' "$attn" attention short.npy k.npy v.npy
 (cat q.npy; echo) >long.npy
 expect 1 'follow' "$attn" attention long.npy k.npy v.npy
 npy huge.npy '4611686018427387904, 4, 4' "$one"
@@ -230,7 +230,7 @@ expect 1 'twice.npy: the header has descr twice, expected once' "$attn" attentio
 header twice.npy "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 1, 1), 'fortran_order': False}"
 expect 1 'twice.npy: the header has fortran_order twice, expected once' "$attn" attention twice.npy once.npy once.npy
 npy type.npy '2, 1, 2' "$one" '>f4'
-expect 1 'element type' "$attn" attention type.npy k.npy v.npy
+expect 1 'the element type is >f4, expected float32, float64, int32, int64, int8, uint32, uint8 or bool' "$attn" attention type.npy k.npy v.npy
 npy flat.npy '4' "$one$zero$zero$one"
 expect 1 'axes' "$attn" attention flat.npy k.npy v.npy
 npy two.npy '2' '\001\000\000\000\001\000\000\000' '<i4'
@@ -246,9 +246,33 @@ done
 expect 0 '' "$attn" attention q.npy k.npy v.npy --window 9223372036854775807,0
 expect 1 'expected one for each of 1 sequences' "$attn" attention q.npy k.npy v.npy --key-lengths two.npy
 expect 1 'key_lengths[0] is 3, expected 0 to 2' "$attn" attention q.npy k.npy v.npy --key-lengths long_lengths.npy
-expect 1 'expected integers' "$attn" attention q.npy k.npy v.npy --key-lengths sinks.npy
+expect 1 'sinks.npy is [1] of floats, expected one axis of integers' "$attn" attention q.npy k.npy v.npy --key-lengths sinks.npy
 expect 1 'rotary-width 4, expected even, 2 to 2' "$attn" attention q.npy k.npy v.npy --rotary halves --rotary-width 4
 expect 1 'expected 1 or 2' "$attn" attention q.npy k.npy v.npy --bias three.npy
+# Q, K and V that do not go together
+npy q4.npy '2, 1, 1, 2' "$one$zero$zero$one"
+npy k4.npy '1, 2, 1, 2' "$one$zero$zero$one"
+npy v3.npy '3, 1, 1' "$one$two$one"
+npy v_heads.npy '1, 2, 1' "$one$two"
+expect 1 'k.npy is [2, 1, 2] and v3.npy is [3, 1, 1], expected the same tokens and heads' \
+  "$attn" attention q.npy k.npy v3.npy
+expect 1 'k.npy is [2, 1, 2] and v_heads.npy is [1, 2, 1], expected the same tokens and heads' \
+  "$attn" attention q.npy k.npy v_heads.npy
+expect 1 'q4.npy is [2, 1, 1, 2], k4.npy is [1, 2, 1, 2] and v4.npy is [1, 2, 1, 1], expected the same batch' \
+  "$attn" attention q4.npy k4.npy v4.npy
+expect 1 'q.npy is [2, 1, 2] and v.npy is [2, 1, 1], expected rows as long' "$attn" attention q.npy v.npy v.npy
+# offsets
+npy none.npy '0' '' '<i4'
+npy ends_at_3.npy '3' '\000\000\000\000\001\000\000\000\003\000\000\000' '<i4'
+packed() { # packed SENTENCE Q_OFFSETS K_OFFSETS
+  expect 1 "$1" "$attn" attention q.npy k.npy v.npy --q-offsets $2 --k-offsets $3
+}
+packed '--q-offsets none.npy has 0 offsets, expected at least 1' none.npy none.npy
+packed '--q-offsets offsets.npy has 3 offsets, --k-offsets two.npy 2, expected as many' offsets.npy two.npy
+packed '--q-offsets ends_at_3.npy ends at 3, expected 2, the tokens of q.npy' ends_at_3.npy offsets.npy
+packed '--k-offsets ends_at_3.npy ends at 3, expected 2, the tokens of k.npy' offsets.npy ends_at_3.npy
+expect 1 '--q-offsets: q64.npy is [1, 2, 1, 2], expected [tokens, heads, d]' "$attn" attention q64.npy q64.npy v4.npy \
+  --q-offsets offsets.npy --k-offsets offsets.npy
 # as many elements in another shape
 npy flat2.npy '2' "$one$zero"
 npy square.npy '1, 1' "$one"
