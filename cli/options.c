@@ -142,7 +142,7 @@ static int set_whole_number(const command_usage *usage, const option_row *row, c
 static int set_number(const command_usage *usage, const option_row *row, const char *text) {
     char *end;
     double value = strtod(text, &end);
-    int inside = isinf(row->highest) || (value >= row->lowest && value <= row->highest);
+    int inside = isinf(row->lowest) || (value >= row->lowest && value <= row->highest);
     if (end == text || *end || !inside) {
         return usage_error(usage, "--%s is \"%.100s\", a number from %g to %g was expected", row->name, text, row->lowest,
                            row->highest);

@@ -249,6 +249,12 @@ expect 1 'key_lengths[0] is 3, expected 0 to 2' "$attn" attention q.npy k.npy v.
 expect 1 'sinks.npy is [1] of floats, expected one axis of integers' "$attn" attention q.npy k.npy v.npy --key-lengths sinks.npy
 expect 1 'rotary-width 4, expected even, 2 to 2' "$attn" attention q.npy k.npy v.npy --rotary halves --rotary-width 4
 expect 1 'expected 1 or 2' "$attn" attention q.npy k.npy v.npy --bias three.npy
+for cap in 0 -1 nan 1e-300; do
+  expect 2 "--softcap is \"$cap\", a number from 1e-30 to inf was expected" "$attn" attention q.npy k.npy v.npy \
+    --softcap $cap
+done
+expect 2 '--softcap is "0"' "${bahdanau[@]}" --softcap 0
+expect 0 '' "$attn" attention q.npy k.npy v.npy --softcap inf
 # Q, K and V that do not go together
 npy q4.npy '2, 1, 1, 2' "$one$zero$zero$one"
 npy k4.npy '1, 2, 1, 2' "$one$zero$zero$one"
