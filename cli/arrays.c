@@ -85,6 +85,22 @@ void *arrays_load(array_set *set, const char *path, int as_bf16, npy_array *shap
     return data;
 }
 
+uint8_t *arrays_load_mask(array_set *set, const char *path, npy_array *shape) {
+    npy_array array;
+    if (!load(set, path, &array)) {
+        return NULL;
+    }
+    uint8_t *mask = arrays_new(set, array.count, sizeof *mask);
+    for (size_t i = 0; mask && i < array.count; i++) {
+        mask[i] = npy_get(&array, i) != 0;
+    }
+    *shape = array;
+    shape->elements = NULL;
+    shape->owned = NULL;
+    npy_release(&array);
+    return mask;
+}
+
 int arrays_check_shape(const array_set *set, const char *path, const npy_array *found, int dimensions,
                        const int64_t *expected) {
     char is[NPY_SHAPE_TEXT], should_be[NPY_SHAPE_TEXT];
@@ -113,7 +129,7 @@ int64_t *arrays_load_indices(array_set *set, const char *path, int64_t *count) {
                             array.kind == 'f' ? "floats" : "integers");
     } else if ((data = arrays_new(set, array.count, sizeof *data))) {
         for (size_t i = 0; i < array.count; i++) {
-            data[i] = (int64_t)npy_get(&array, i);
+            data[i] = npy_get_integer(&array, i);
         }
         *count = (int64_t)array.count;
     }

@@ -25,6 +25,9 @@ void *arrays_new(array_set *set, size_t count, size_t size);
  * sentence. */
 void *arrays_load(array_set *set, const char *path, int as_bf16, npy_array *shape);
 
+/* A file as a mask: 1 where an element is not 0. */
+uint8_t *arrays_load_mask(array_set *set, const char *path, npy_array *shape);
+
 /* 1 if a file's shape is the expected one, or 0 after a sentence. */
 int arrays_check_shape(const array_set *set, const char *path, const npy_array *found, int dimensions,
                        const int64_t *expected);

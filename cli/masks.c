@@ -10,8 +10,9 @@ static int broadcast(const array_set *set, const char *path, const npy_array *a,
                      const attn_attention_problem *p, attn_score_strides *strides) {
     int64_t step[4] = {0}, size[4], run = 1;
     const int packed = p->q_offsets.i64 != NULL;
-    if (a->dimensions > 4 || (packed && p->sequences > 1 && a->dimensions > 3)) {
-        return arrays_failed(set, "%s has %d axes, expected at most %d", path, a->dimensions, packed ? 3 : 4), 0;
+    const int most = packed && p->sequences > 1 ? 3 : 4;
+    if (a->dimensions > most) {
+        return arrays_failed(set, "%s has %d axes, expected at most %d", path, a->dimensions, most), 0;
     }
     size[0] = p->sequences;
     size[1] = p->heads;
@@ -81,13 +82,9 @@ static int load_key_lengths(array_set *set, const char *path, attn_attention_pro
 int masks_load(array_set *set, const mask_settings *s, attn_attention_problem *p, npy_array *bias_shape) {
     npy_array shape;
     if (s->mask) {
-        const float *values = arrays_load(set, s->mask, 0, &shape);
-        uint8_t *mask = values ? arrays_new(set, shape.count, 1) : NULL;
+        const uint8_t *mask = arrays_load_mask(set, s->mask, &shape);
         if (!mask || !broadcast(set, s->mask, &shape, p, &p->mask_strides)) {
             return 0;
-        }
-        for (size_t i = 0; i < shape.count; i++) {
-            mask[i] = values[i] != 0;
         }
         p->mask = mask;
     }

@@ -261,6 +261,15 @@ double npy_get(const npy_array *array, size_t i) {
     return array->size == 4 ? (double)x.i4 : (double)x.i8;
 }
 
+int64_t npy_get_integer(const npy_array *array, size_t i) {
+    int64_t x;
+    if (array->kind != 'i' || array->size != 8) {
+        return (int64_t)npy_get(array, i);
+    }
+    memcpy(&x, array->elements + i * sizeof x, sizeof x);
+    return x;
+}
+
 int npy_load(const char *path, npy_array *array, char *why, size_t why_size) {
     memset(array, 0, sizeof *array);
     FILE *file = fopen(path, "rb");

@@ -28,6 +28,8 @@ void npy_release(npy_array *array);
 
 /* Element i. */
 double npy_get(const npy_array *array, size_t i);
+/* Of an array that is not of floats, to the last bit. */
+int64_t npy_get_integer(const npy_array *array, size_t i);
 
 /* Writes a shape as "[2, 3]" into `text` and returns it. */
 const char *npy_shape_text(int dimensions, const int64_t *shape, char text[NPY_SHAPE_TEXT]);

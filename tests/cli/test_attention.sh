@@ -246,6 +246,15 @@ done
 expect 0 '' "$attn" attention q.npy k.npy v.npy --window 9223372036854775807,0
 expect 1 'expected one for each of 1 sequences' "$attn" attention q.npy k.npy v.npy --key-lengths two.npy
 expect 1 'key_lengths[0] is 3, expected 0 to 2' "$attn" attention q.npy k.npy v.npy --key-lengths long_lengths.npy
+npy most.npy '1' '\377\377\377\377\377\377\377\177' '<i8'
+expect 1 'is 9223372036854775807, expected 0 to 2' "$attn" attention q.npy k.npy v.npy --key-lengths most.npy
+npy tiny_mask.npy '2' '\001\000\000\000\000\000\000\000\000\000\000\000\000\000\000\000' '<f8'
+expect 0 '' "$attn" attention q.npy k.npy v.npy --mask tiny_mask.npy --out o.npy
+near o.npy 1 1
+npy axes.npy '1, 1, 1, 1, 2' "$zero$one"
+npy packed.npy '2' '\000\000\000\000\002\000\000\000' '<i4'
+expect 1 'axes.npy has 5 axes, expected at most 4' "$attn" attention q.npy k.npy v.npy --bias axes.npy \
+  --q-offsets packed.npy --k-offsets packed.npy
 expect 1 'sinks.npy is [1] of floats, expected one axis of integers' "$attn" attention q.npy k.npy v.npy --key-lengths sinks.npy
 expect 1 'rotary-width 4, expected even, 2 to 2' "$attn" attention q.npy k.npy v.npy --rotary halves --rotary-width 4
 expect 1 'expected 1 or 2' "$attn" attention q.npy k.npy v.npy --bias three.npy
