@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 void arrays_release(array_set *set) {
     for (int i = 0; i < set->count; i++) {
@@ -142,7 +143,10 @@ int arrays_check_outputs(const command_usage *usage, const option_row *rows, con
         const char *first = *(const char **)options_find(rows, names[i])->value;
         for (int j = i + 1; first && names[j]; j++) {
             const char *second = *(const char **)options_find(rows, names[j])->value;
-            if (second && npy_same_file(first, second)) {
+            struct stat file;
+            const int device =
+                second && stat(second, &file) == 0 && !S_ISREG(file.st_mode); /* takes any number */
+            if (second && !device && npy_same_file(first, second)) {
                 return usage_error(usage, "--%s and --%s both name %s, expected different files", names[i],
                                    names[j], second);
             }
@@ -214,8 +218,18 @@ static int check_shapes(array_set *set, char **names, const array_inputs *in) {
     return 1;
 }
 
-static int check_last_offset(array_set *set, const char *option, const char *path, int64_t last,
-                             const char *array, int64_t tokens) {
+/* 1 if they begin at 0 or later, never fall and end with the tokens. */
+static int check_offsets(array_set *set, const char *option, const char *path, const int64_t *offsets,
+                         int64_t count, const char *array, int64_t tokens) {
+    const int64_t last = offsets[count - 1];
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t before = i ? offsets[i - 1] : 0;
+        if (offsets[i] < before) {
+            return arrays_failed(set, "%s %s: element %lld is %lld, expected %lld or more", option, path,
+                                 (long long)i, (long long)offsets[i], (long long)before),
+                   0;
+        }
+    }
     if (last != tokens) {
         (void)arrays_failed(set, "%s %s ends at %lld, expected %lld, the tokens of %s", option, path,
                             (long long)last, (long long)tokens, array);
@@ -246,8 +260,8 @@ static int load_offsets(array_set *set, char **names, const char *q_path, const 
                              q_path, (long long)q_count, k_path, (long long)k_count),
                0;
     }
-    if (!check_last_offset(set, "--q-offsets", q_path, q[q_count - 1], names[0], in->q_tokens) ||
-        !check_last_offset(set, "--k-offsets", k_path, k[k_count - 1], names[1], in->k_tokens)) {
+    if (!check_offsets(set, "--q-offsets", q_path, q, q_count, names[0], in->q_tokens) ||
+        !check_offsets(set, "--k-offsets", k_path, k, k_count, names[1], in->k_tokens)) {
         return 0;
     }
     p->sequences = q_count - 1;

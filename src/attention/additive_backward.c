@@ -228,8 +228,7 @@ static int any_huge(const work_plan *plan, const work_task *task, const additive
     int huge = 0;
     for (int64_t r = 0; r < task->count; r++) {
         const int64_t head = task->kv_head * plan->group + r / task->sequence.queries;
-        const float l = saved_log_sum_exp(plan, task, &call->arrays, head, r % task->sequence.queries);
-        huge |= fabsf(l) > HUGE_LOG_SUM_EXP && l != -INFINITY;
+        huge |= is_huge(plan, saved_log_sum_exp(plan, task, &call->arrays, head, r % task->sequence.queries));
     }
     return huge;
 }

@@ -195,7 +195,11 @@ static void find_lengths(const work_plan *plan, const attn_attention_cache *c, i
         for (int64_t h = 0; h < plan->problem->kv_heads; h++) {
             float row[256 + 16] = {0};
             widen(c->dtype, (const char *)part->scratch.k[j] + h * head_bytes, width, row);
-            const double inverse = row_inverse_norm(row, (int)width);
+            const float squared = plan->tile->dot(row, row, (int)width);
+            double inverse = 1.0 / sqrt((double)squared);
+            if (!(squared > 1e-30f && squared < 1e30f)) { /* squares that a float does not hold */
+                inverse = row_inverse_norm(row, (int)width);
+            }
             part->scratch.k_scales[h * LD_SCORES + j] = inverse > FLT_MAX ? FLT_MAX : (float)inverse;
         }
     }

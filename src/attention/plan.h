@@ -25,7 +25,7 @@ enum {
     BACKWARD_ROWS = 96
 };
 
-/* See rows_are_huge(); 2^23. */
+/* See is_huge(); 2^23. */
 #define HUGE_LOG_SUM_EXP 8388608.0f
 
 /* Tasks that add to the same bias gradient form a chain and run in order on one thread:
@@ -101,12 +101,16 @@ static inline float row_log_sum_exp(const work_plan *plan, const work_task *task
 }
 
 /* Whether a saved log-sum-exp is so large that its last bit is worth a factor of the weights: the reference
- * makes them from the scores alone. */
+ * makes them from the scores alone. Scores with a bias are rounded before their differences are taken, so
+ * that a row of which all is hidden by -1e9 does not count. */
+static inline int is_huge(const work_plan *plan, float log_sum_exp) {
+    return fabsf(log_sum_exp) > HUGE_LOG_SUM_EXP && log_sum_exp != -INFINITY &&
+           (!plan->rule.modified || plan->rule.softcap < INFINITY);
+}
 static inline int rows_are_huge(const work_plan *plan, const work_task *task, const attention_arrays *a) {
     int huge = 0;
     for (int64_t r = 0; r < task->count; r++) {
-        const float l = row_log_sum_exp(plan, task, a, r);
-        huge |= fabsf(l) > HUGE_LOG_SUM_EXP && l != -INFINITY;
+        huge |= is_huge(plan, row_log_sum_exp(plan, task, a, r));
     }
     return huge;
 }

@@ -12,6 +12,7 @@
 #define LOG2_E 1.44269504f
 
 #define TANH_NEAR 0.65f
+#define MOST_CAP 256.0f
 
 enum { WEIGHED = VECTOR == 16 ? 4 : 2 }; /* vectors whose exponentials are made together */
 
@@ -83,14 +84,16 @@ INLINE float cap_factor(const score_rule *rule) {
 }
 
 /* The polynomial's terms for bare products x and scores in log 2: cap tanh(factor x) log2(e) = x q(x^2).
- * The last is 0 where there is no such thing: no soft cap, or powers that leave the range of floats. */
+ * The last is 0 where there is no such thing: no soft cap, one whose last digits would differ from tanh's
+ * too much, or powers that leave the range of floats. */
 INLINE void cap_terms(score_rule *rule) {
     const float factor = cap_factor(rule), cap = rule->softcap * LOG2_E * factor;
     float power = 1.0f;
     for (int t = 5; t >= 0; t--, power *= factor * factor) {
         rule->cap_terms[t] = tanh_terms[t] * cap * power;
     }
-    if (!(fabsf(factor) > 1e-3f && fabsf(factor) < 1e3f && fabsf(cap) > 1e-10f && fabsf(cap) < 1e10f)) {
+    if (!(rule->softcap <= MOST_CAP && fabsf(factor) > 1e-3f && fabsf(factor) < 1e3f && fabsf(cap) > 1e-10f &&
+          fabsf(cap) < 1e10f)) {
         rule->cap_terms[5] = 0;
     }
 }
@@ -521,7 +524,8 @@ INLINE vec weight_vector(vec x, float unit, const score_row *row, const score_ru
     if (kind == NOT_MODIFIED) {
         return vec_exp2(x * unit - log_sum_exp);
     }
-    return vec_exp2((modified(x, row, rule, column, edge, slope, kind) - log_sum_exp) * LOG2_E);
+    x = vec_rounded(modified(x, row, rule, column, edge, slope, kind));
+    return vec_exp2((x - log_sum_exp) * LOG2_E);
 }
 
 /* `edge`: some of low .. high may lie outside what the row sees. */

@@ -47,7 +47,7 @@ INLINE vec short_exponent(const short_head *h, const short_lanes *lanes, int j, 
 
 /* The same for `count` keys from j on, relative to the maximum, adding to `total`. */
 INLINE vec short_exponential(const int count, const short_head *h, const short_lanes *lanes, int j, float *s,
-                             int64_t ld, float unit, vec base, const int hides, vec total) {
+                             int64_t ld, vec unit, vec base, const int hides, vec total) {
     vec x[WEIGHED];
 #pragma GCC unroll 4
     for (int i = 0; i < count; i++) {
@@ -67,8 +67,8 @@ INLINE vec short_exponential(const int count, const short_head *h, const short_l
 }
 
 /* Sums of exp(s - maximum) of 16 queries, which take the scores' places. */
-INLINE vec short_sums(const short_head *h, const short_lanes *lanes, float *s, int64_t ld, float unit,
-                      vec most, const int hides) {
+INLINE vec short_sums(const short_head *h, const short_lanes *lanes, float *s, int64_t ld, vec unit, vec most,
+                      const int hides) {
     const vec base = vec_select(most == vec_set(-INFINITY), vec_set(0.0f), most);
     vec total = {0};
     int j = 0;
@@ -81,13 +81,21 @@ INLINE vec short_sums(const short_head *h, const short_lanes *lanes, float *s, i
     return total;
 }
 
-/* The same of large scores: see round_products(). */
+/* Queries whose maximum is large: see round_products(). */
+INLINE ivec short_large(vec most) {
+    const vec size = vec_abs(most);
+    return (size > vec_set(LARGE_EXPONENT)) & (size < vec_set(INFINITY));
+}
+
+/* The same where some are, whose products are rounded first. */
 static __attribute__((noinline)) vec short_sums_rounded(const short_head *h, const short_lanes *lanes,
                                                         float *s, int64_t ld, float unit, vec most) {
+    const ivec large = short_large(most);
     for (int j = 0; j < h->keys; j++) {
-        vec_store(s + j * ld, vec_load(s + j * ld) * unit);
+        const vec x = vec_load(s + j * ld);
+        vec_store(s + j * ld, vec_select(large, x * unit, x));
     }
-    return short_sums(h, lanes, s, ld, 1.0f, most, h->hides);
+    return short_sums(h, lanes, s, ld, vec_select(large, vec_set(1.0f), vec_set(unit)), most, h->hides);
 }
 
 /* Scores of 16 queries become exp(s - maximum); returns their sums. The maxima are in
@@ -100,11 +108,10 @@ INLINE vec short_exponentials(const short_head *h, const short_lanes *lanes, flo
         most = vec_max(most, short_exponent(h, lanes, j, s + j * ld, unit, hides));
     }
     *maximum = most;
-    const vec size = vec_abs(most);
-    if (__builtin_expect(vec_any((size > vec_set(LARGE_EXPONENT)) & (size < vec_set(INFINITY))), 0)) {
+    if (__builtin_expect(vec_any(short_large(most)), 0)) {
         return short_sums_rounded(h, lanes, s, ld, unit, most);
     }
-    return short_sums(h, lanes, s, ld, unit, most, hides);
+    return short_sums(h, lanes, s, ld, vec_set(unit), most, hides);
 }
 
 /* Dropped weights change their sign: exp is not negative. */

@@ -72,6 +72,17 @@ INLINE ivec ivec_iota(void) {
 #endif
 }
 
+/* What lies in memory is rounded to floats; this is rounded alike: the compiler may not fuse the product or
+ * sum that it is with what follows. */
+INLINE vec vec_rounded(vec x) {
+#if defined(__x86_64__)
+    __asm__("" : "+x"(x));
+#elif defined(__aarch64__)
+    __asm__("" : "+w"(x));
+#endif
+    return x;
+}
+
 /* mask lanes are -1 or 0 */
 INLINE vec vec_select(ivec mask, vec yes, vec no) {
 #if VECTOR == 16

@@ -92,11 +92,63 @@ static void scores_of_any_size(void **state) {
             {SHAPE(1, 20, 30, 2, 2, 16, 16)},
             {SHAPE(1, 20, 30, 2, 2, 16, 16), .causal = ATTN_CAUSAL_TOP_LEFT},
             {SHAPE(1, 300, 300, 1, 1, 16, 16), .window = 1, .left = 40, .right = 3},
+            {SHAPE(1, 40, 300, 2, 1, 16, 16), .softcap = fabsf(scales[n]) * 100},
             {SHAPE(1, 40, 150, 2, 1, 16, 16), .dtype = ATTN_BF16},
             {SHAPE(1, 20, 30, 2, 2, 16, 16), .dtype = ATTN_BF16}};
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
             compare_kernels(cases + i, scales[n]);
         }
+    }
+}
+
+/* A query's bits do not hang on the scores of another. */
+static void a_large_score_stays_with_its_row(void **state) {
+    (void)state;
+    const attention_case c = {SHAPE(1, 20, 30, 1, 1, 16, 16)};
+    for (int kernel = ATTN_KERNEL_PORTABLE; kernel <= last_kernel(); kernel++) {
+        case_arrays a = case_make(&c, 3), b = case_make(&c, 3);
+        a.problem.kernel = b.problem.kernel = (attn_kernel)kernel;
+        for (size_t e = 5 * 16; e < 6 * 16; e++) {
+            ((float *)b.q)[e] *= 1e9f;
+        }
+        run(&a);
+        run(&b);
+        assert_memory_equal(b.o, a.o, 5 * 16 * sizeof(float));
+        assert_memory_equal((float *)b.o + 6 * 16, (float *)a.o + 6 * 16, 14 * 16 * sizeof(float));
+        case_free(&a);
+        case_free(&b);
+    }
+}
+
+/* All that a row sees has a bias of -1e9, as frameworks hide what is padded. */
+static void a_row_hidden_by_a_finite_bias(void **state) {
+    (void)state;
+    const attention_case c = {SHAPE(1, 40, 300, 1, 1, 16, 16), .bias = 4};
+    for (int kernel = ATTN_KERNEL_PORTABLE; kernel <= last_kernel(); kernel++) {
+        case_arrays a = case_make(&c, 3), b = case_make(&c, 3);
+        for (size_t j = 0; j < 300; j++) {
+            a.bias[7 * 300 + j] = b.bias[7 * 300 + j] = -1e9f;
+        }
+        a.problem.kernel = ATTN_KERNEL_REFERENCE;
+        b.problem.kernel = (attn_kernel)kernel;
+        run(&a);
+        run(&b);
+        /* a score of 1 is lost in -1e9: all weights of that row are 1 / 300 */
+        for (size_t e = 0; e < 16; e++) {
+            double mean = 0;
+            for (size_t j = 0; j < 300; j++) {
+                mean += (double)((float *)b.v)[j * 16 + e] / 300;
+            }
+            assert_true(fabs((double)((float *)b.o)[7 * 16 + e] - mean) < 1e-5);
+        }
+        assert_like("o", (float *)b.o + 8 * 16, (float *)a.o + 8 * 16, ATTN_F32, a.o_count - 8 * 16, 1e-5);
+        assert_like("d_q", (float *)b.d_q + 8 * 16, (float *)a.d_q + 8 * 16, ATTN_F32, a.d_q_count - 8 * 16,
+                    1e-5);
+        for (size_t e = 0; e < b.d_k_count; e++) {
+            assert_true(isfinite(((float *)b.d_k)[e]) && isfinite(((float *)b.d_v)[e]));
+        }
+        case_free(&a);
+        case_free(&b);
     }
 }
 
@@ -231,6 +283,8 @@ static void key_lengths_in_two_types(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scores_of_any_size),
+        cmocka_unit_test(a_large_score_stays_with_its_row),
+        cmocka_unit_test(a_row_hidden_by_a_finite_bias),
         cmocka_unit_test(decoding_with_scores_of_any_size),
         cmocka_unit_test(hidden_rows_that_become_infinite),
         cmocka_unit_test(cosine_of_a_tiny_row),

@@ -286,6 +286,10 @@ packed '--q-offsets none.npy has 0 offsets, expected at least 1' none.npy none.n
 packed '--q-offsets offsets.npy has 3 offsets, --k-offsets two.npy 2, expected as many' offsets.npy two.npy
 packed '--q-offsets ends_at_3.npy ends at 3, expected 2, the tokens of q.npy' ends_at_3.npy offsets.npy
 packed '--k-offsets ends_at_3.npy ends at 3, expected 2, the tokens of k.npy' offsets.npy ends_at_3.npy
+# 0, 2^58, 2: before tables of so many positions are made
+npy falls.npy '3' '\000\000\000\000\000\000\000\000\000\000\000\000\000\000\000\004\002\000\000\000\000\000\000\000' '<i8'
+packed '--q-offsets falls.npy: element 2 is 2, expected 288230376151711744 or more' falls.npy falls.npy
+expect 1 'element 2 is 2' "$attn" attention q.npy k.npy v.npy --rotary halves --q-offsets falls.npy --k-offsets falls.npy
 expect 1 '--q-offsets: q64.npy is [1, 2, 1, 2], expected [tokens, heads, d]' "$attn" attention q64.npy q64.npy v4.npy \
   --q-offsets offsets.npy --k-offsets offsets.npy
 # as many elements in another shape
