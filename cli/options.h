@@ -32,9 +32,9 @@ typedef struct option_row {
     option_kind kind;
     const char *name; /* without the two dashes; the text of a heading */
     void *value;
-    int64_t least, most;    /* OPTION_INT, OPTION_INT64 */
-    double lowest,
-        highest; /* OPTION_DOUBLE; lowest infinite: any number and NaN, the library says what it takes */
+    int64_t least, most; /* OPTION_INT, OPTION_INT64 */
+    /* OPTION_DOUBLE; lowest infinite: any number and NaN, the library says what it takes */
+    double lowest, highest;
     const char *const *choices; /* up to a NULL */
     const char *metavar;        /* "N", "FILE" */
     const char *help;
